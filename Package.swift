@@ -1,0 +1,100 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// What a target is: which floor it stands on decides what it may import (see docs/architecture.md; kept by
+/// scripts/check-layers).
+struct House {
+    var kernels: [CSetting] { [.unsafeFlags(["-O3", "-ffp-contract=off"]), .treatAllWarnings(as: .error)] }
+    var c: [CSetting] { [.unsafeFlags(["-O2"]), .treatAllWarnings(as: .error)] }
+    var swift: [SwiftSetting] {
+        [
+            .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
+            .enableExperimentalFeature("Lifetimes"),
+        ]
+    }
+
+    /// A C target of ours.
+    func c(_ name: String, _ dependencies: [Target.Dependency] = [], kernels isKernels: Bool = false) -> Target {
+        .target(name: name, dependencies: dependencies, cSettings: isKernels ? kernels : c)
+    }
+
+    /// A Swift library target.
+    func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+        .target(name: name, dependencies: dependencies, swiftSettings: swift)
+    }
+
+    /// A Swift test target.
+    func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+        .testTarget(name: name, dependencies: dependencies + ["VLTestSupport"], swiftSettings: swift)
+    }
+
+    /// A library of the system, found by pkg-config.
+    func system(_ name: String, _ pkgConfig: String?, apt: String, brew: String) -> Target {
+        .systemLibrary(name: name, pkgConfig: pkgConfig, providers: [.apt([apt]), .brew([brew])])
+    }
+}
+
+let house = House()
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "DeepSeekVL",
+    platforms: [.macOS(.v26)],
+    products: [
+        .library(name: "DeepSeekVL", targets: ["DeepSeekVL"]),
+        .executable(name: "deepseek-vl", targets: ["deepseek-vl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    ],
+    targets: [
+        // Floor 0: C.
+        house.c("CVLKernels", kernels: true),
+        house.c("CVLPool"),
+        house.c("CVLCodecs", ["CJPEG", "CPNG", "CWebP", "CGIF", "CTIFF"]),
+        house.system("CJPEG", "libjpeg", apt: "libjpeg62-turbo-dev", brew: "jpeg-turbo"),
+        house.system("CPNG", "libpng", apt: "libpng-dev", brew: "libpng"),
+        house.system("CWebP", "libwebpdemux", apt: "libwebp-dev", brew: "webp"),
+        house.system("CGIF", nil, apt: "libgif-dev", brew: "giflib"),
+        house.system("CTIFF", "libtiff-4", apt: "libtiff-dev", brew: "libtiff"),
+        house.system("CFreeType", "freetype2", apt: "libfreetype-dev", brew: "freetype"),
+        house.system("CFontconfig", "fontconfig", apt: "libfontconfig-dev", brew: "fontconfig"),
+        house.system("CPCRE2", "libpcre2-8", apt: "libpcre2-dev", brew: "pcre2"),
+        // Floor 1: arithmetic and JSON.
+        house.library("VLTensor", ["CVLKernels", "CVLPool"]),
+        house.library("VLJSON", []),
+        // Floor 2: files, tokens, pixels.
+        house.library("VLFormats", ["VLTensor", "VLJSON"]),
+        house.library("VLText", ["VLJSON", "CPCRE2"]),
+        house.library("VLImage", ["CVLCodecs"]),
+        house.library("VLDraw", ["VLImage", "CVLCodecs", "CFreeType", "CFontconfig"]),
+        // Floor 3: what the networks are.
+        house.library("VLModels", ["VLTensor", "VLJSON", "VLFormats", "VLText", "VLImage"]),
+        // Floor 4: requests in, tokens out.
+        house.library("VLEngine", ["VLModels", "VLTensor", "VLText"]),
+        // Floor 5: programs as libraries.
+        house.library("DeepSeekVL", ["VLEngine", "VLModels", "VLTensor", "VLFormats", "VLText", "VLImage", "VLDraw", "VLJSON"]),
+        house.library("VLEval", ["VLJSON", "VLText"]),
+        // Floor 6: the command line.
+        .executableTarget(
+            name: "deepseek-vl",
+            dependencies: ["DeepSeekVL", "VLEval", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLText", "VLImage", "VLDraw", "VLJSON", argumentParser],
+            swiftSettings: house.swift),
+        // Tests.
+        .target(name: "VLTestSupport", dependencies: ["VLJSON"], path: "Tests/VLTestSupport", swiftSettings: house.swift),
+        house.tests("KernelTests", ["CVLKernels"]),
+        house.tests("TensorTests", ["VLTensor", "CVLKernels", "CVLPool"]),
+        house.tests("JSONTests", ["VLJSON"]),
+        house.tests("FormatsTests", ["VLFormats", "VLJSON"]),
+        house.tests("TextTests", ["VLText", "VLJSON"]),
+        house.tests("ImageTests", ["VLImage"]),
+        house.tests("DrawTests", ["VLDraw", "VLImage"]),
+        house.tests("ModelsTests", ["VLModels", "VLFormats", "VLTensor", "VLJSON"]),
+        house.tests("EngineTests", ["VLEngine", "VLModels"]),
+        house.tests("EvalTests", ["VLEval", "VLText", "VLJSON"]),
+        house.tests("LibraryTests", ["DeepSeekVL"]),
+        house.tests("CommandTests", ["VLJSON"]),
+    ],
+    swiftLanguageModes: [.v6],
+    cLanguageStandard: .c17
+)

@@ -1,0 +1,198 @@
+/// The arithmetic contract between Swift and C: every kernel's type and meaning, one table an instruction set.
+///
+/// Shared rules. Matrices are row-major; strides count elements, not bytes. No kernel allocates, locks, starts a
+/// thread or keeps state. Pointers need the alignment of their element only. Outputs never overlap inputs unless a
+/// kernel says so. **Each output element is summed in one order that depends on the instruction set and on the inner
+/// dimension alone**, never on how many rows or columns a call covers: callers may split work as they like and get the
+/// same bits.
+#ifndef VL_KERNELS_H
+#define VL_KERNELS_H
+
+#include <stdint.h>
+
+#pragma clang assume_nonnull begin
+
+/// Instruction sets, in rising order of preference on their architecture.
+typedef enum {
+    VL_ISA_SCALAR = 0,
+    VL_ISA_AVX2 = 1,        // AVX2, FMA, F16C
+    VL_ISA_AVX512 = 2,      // AVX-512 F, BW, VL, DQ
+    VL_ISA_AVX512BF16 = 3,  // the same with BF16 dot products
+    VL_ISA_NEON = 4,        // ARMv8-A
+    VL_ISA_COUNT = 5
+} vl_isa;
+
+/// Element types of stored matrices.
+typedef enum { VL_TYPE_F32 = 0, VL_TYPE_BF16 = 1, VL_TYPE_F16 = 2 } vl_type;
+
+/// One matrix product, C = A B + bias.
+///
+/// A is [rows, depth]; C is [rows, columns] float32. B is [columns, depth] ("nt" kernels, as checkpoints store
+/// weights) or [depth, columns] ("nn" kernels).
+typedef struct {
+    const void *a;
+    int64_t a_stride;
+    const void *b;
+    int64_t b_stride;
+    float *c;
+    int64_t c_stride;
+    const float *_Nullable bias;  // [columns], added after the sum, or null
+    int64_t rows;
+    int64_t columns;
+    int64_t depth;
+    int32_t accumulate;  // "nn" kernels: start from what C holds instead of zero
+} vl_product;
+
+/// Computes columns [first, last) of a product. The types of A and B are those of the table's entry.
+typedef void (*vl_product_fn)(const vl_product *product, int64_t first, int64_t last);
+
+/// Number of positions in a block of the key-value cache. Attention folds one block after the other into the running
+/// softmax, so this number is part of the summation order.
+enum { VL_ATTENTION_BLOCK = 64 };
+
+/// Largest number of (token, head) pairs that one `attend` call may cover.
+enum { VL_ATTENTION_ROWS = 32 };
+
+/// Floats of scratch that one `attend` call needs.
+enum { VL_ATTENTION_SCRATCH = VL_ATTENTION_ROWS * (VL_ATTENTION_BLOCK + 2) };
+
+/// Softmax attention of query vectors over a blocked cache, for heads that share one key-value head.
+///
+/// Key j lies at `blocks[j / 64] + (k_offset + (j % 64) * position_stride)` elements of the cache's type; its value
+/// vector likewise from `v_offset`. The query vector of (token t, head h) lies at
+/// `q + t * q_token_stride + h * q_head_stride`; the output likewise.
+typedef struct {
+    const float *q;
+    int64_t q_token_stride;
+    int64_t q_head_stride;
+    float *out;
+    int64_t out_token_stride;
+    int64_t out_head_stride;
+    const void *const _Nonnull *_Nonnull blocks;
+    int64_t k_offset;
+    int64_t v_offset;
+    int64_t position_stride;
+    int64_t qk_dim;
+    int64_t v_dim;
+    int64_t key_count;       // positions that hold a key
+    int64_t first_position;  // position of token 0; token t sees the keys 0...first_position + t if causal
+    int32_t causal;
+    int32_t type;            // vl_type of keys and values
+    float scale;             // multiplies each score after the dot product
+} vl_attention;
+
+/// Everything an operation of the engine may call. A null entry means that the set has no such kernel.
+typedef struct vl_kernels {
+    vl_isa isa;
+    const char *name;
+
+    /// A float32 [rows, depth] times B^T, B of the type that ends the name, accumulated in float32.
+    vl_product_fn nt_f32_f32;
+    vl_product_fn nt_f32_bf16;
+    vl_product_fn nt_f32_f16;
+    /// A bfloat16 times B^T bfloat16, products exact, accumulated in float32; null without hardware support.
+    vl_product_fn _Nullable nt_bf16_bf16;
+    /// A float32 [rows, depth] times B [depth, columns], accumulated in float32.
+    vl_product_fn nn_f32_f32;
+    vl_product_fn nn_f32_bf16;
+    vl_product_fn nn_f32_f16;
+
+    /// Tokens [t0, t1) times heads [h0, h1), at most VL_ATTENTION_ROWS pairs; `scratch` is VL_ATTENTION_SCRATCH floats.
+    void (*attend)(const vl_attention *attention, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch);
+
+    /// y = x / sqrt(mean(x^2) + eps) * weight over n values; y may be x.
+    void (*rms_norm)(float *y, const float *x, const float *weight, float eps, int64_t n);
+    /// y = (x - mean) / sqrt(variance + eps) * weight + bias over n values; y may be x.
+    void (*layer_norm)(float *y, const float *x, const float *weight, const float *bias, float eps, int64_t n);
+    /// Rotates n / 2 pairs (x[i], x[i + n / 2]) by the angles whose cosine and sine are given; in place.
+    void (*rotate_halves)(float *x, const float *cosine, const float *sine, int64_t n);
+    /// y = gate / (1 + exp(-gate)) * up; y may be gate or up.
+    void (*silu_multiply)(float *y, const float *gate, const float *up, int64_t n);
+    /// y = 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))); y may be x.
+    void (*gelu_tanh)(float *y, const float *x, int64_t n);
+    /// y = 0.5 x (1 + erf(x / sqrt(2))); y may be x.
+    void (*gelu_erf)(float *y, const float *x, int64_t n);
+    /// y += x.
+    void (*add)(float *y, const float *x, int64_t n);
+    /// y += scale * x.
+    void (*add_scaled)(float *y, const float *x, float scale, int64_t n);
+    /// y = exp(x) to within 2 units in the last place; 0 below -103, infinity above 88.73; y may be x.
+    void (*exponential)(float *y, const float *x, int64_t n);
+    /// y = x, exactly.
+    void (*f32_from_bf16)(float *y, const uint16_t *x, int64_t n);
+    void (*f32_from_f16)(float *y, const uint16_t *x, int64_t n);
+    /// y = x rounded, ties to even; NaN stays NaN.
+    void (*bf16_from_f32)(uint16_t *y, const float *x, int64_t n);
+    void (*f16_from_f32)(uint16_t *y, const float *x, int64_t n);
+} vl_kernels;
+
+/// The table of an instruction set, or null when this build or this processor does not have it.
+const vl_kernels *_Nullable vl_kernels_for(vl_isa isa);
+
+/// The best table of this processor; the environment variable VL_ISA (a table's name) asks for another one, and is
+/// ignored when that set is not available.
+const vl_kernels *vl_kernels_best(void);
+
+/// The processor's name as it reports it, or "unknown"; valid for the life of the process.
+const char *vl_cpu_name(void);
+
+/// Touches `bytes` bytes once and returns a sum that depends on all of them: the read-bandwidth probe of `bench --limits`.
+uint64_t vl_probe_read(const void *data, int64_t bytes);
+/// Runs `rounds` rounds of independent float32 fused multiply-adds; returns the number of floating-point operations.
+double vl_probe_f32(int64_t rounds);
+/// The same with bfloat16 dot products; 0 when the processor has none.
+double vl_probe_bf16(int64_t rounds);
+/// The same with 8-bit integer dot products; 0 when the processor has none.
+double vl_probe_int8(int64_t rounds);
+
+/// A product as a job that threads share: ranges of its columns are units of work.
+typedef struct {
+    vl_product product;
+    vl_product_fn kernel;
+    int64_t unit_columns;  // set by vl_product_plan
+    int64_t first_unit;    // set by vl_product_plan
+} vl_product_job;
+
+/// Jobs that run in one parallel region.
+typedef struct {
+    vl_product_job *jobs;
+    int64_t count;
+} vl_product_jobs;
+
+/// Cuts the jobs into units of similar work, enough of them for `threads` threads; returns the number of units.
+int64_t vl_product_plan(const vl_product_jobs *jobs, int32_t threads);
+
+/// Runs one unit; the body of a parallel region over the number that vl_product_plan returned.
+void vl_product_unit(void *_Nullable jobs, int64_t unit, int worker);
+
+/// Attention of some tokens over one cache, for `groups` key-value heads with `heads` query heads each.
+typedef struct {
+    vl_attention attention;  // of group 0; the others follow at the strides below
+    int64_t tokens;
+    int64_t heads;
+    int64_t groups;
+    int64_t group_q_stride;
+    int64_t group_out_stride;
+    int64_t group_k_stride;
+    int64_t group_v_stride;
+    int64_t tile_tokens;  // set by vl_attention_plan
+    int64_t tile_heads;   // set by vl_attention_plan
+    int64_t first_unit;   // set by vl_attention_plan
+} vl_attention_job;
+
+/// Attention jobs that run in one parallel region.
+typedef struct {
+    vl_attention_job *jobs;
+    int64_t count;
+    void (*attend)(const vl_attention *attention, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch);
+} vl_attention_jobs;
+
+/// Cuts the jobs into tiles of at most VL_ATTENTION_ROWS (token, head) pairs; returns the number of units.
+int64_t vl_attention_plan(const vl_attention_jobs *jobs, int32_t threads);
+
+/// Runs one unit; the body of a parallel region over the number that vl_attention_plan returned.
+void vl_attention_unit(void *_Nullable jobs, int64_t unit, int worker);
+
+#pragma clang assume_nonnull end
+
+#endif

@@ -1,0 +1,147 @@
+// The reference: plain loops in float32, one value at a time. Every other table is tested against this one.
+#include <math.h>
+
+#include "tables.h"
+#include "vl_scalars.h"
+
+
+static float element(const void *p, vl_type type, int64_t index) {
+    switch (type) {
+        case VL_TYPE_BF16: return vl_f32_of_bf16(((const uint16_t *)p)[index]);
+        case VL_TYPE_F16: return vl_f32_of_f16(((const uint16_t *)p)[index]);
+        default: return ((const float *)p)[index];
+    }
+}
+
+static void product_nt(const vl_product *p, int64_t first, int64_t last, vl_type type) {
+    const float *a = (const float *)p->a;
+    for (int64_t i = 0; i < p->rows; i++) {
+        for (int64_t j = first; j < last; j++) {
+            float sum = 0.0f;
+            for (int64_t k = 0; k < p->depth; k++) sum += a[i * p->a_stride + k] * element(p->b, type, j * p->b_stride + k);
+            p->c[i * p->c_stride + j] = p->bias ? sum + p->bias[j] : sum;
+        }
+    }
+}
+
+static void product_nn(const vl_product *p, int64_t first, int64_t last, vl_type type) {
+    const float *a = (const float *)p->a;
+    for (int64_t i = 0; i < p->rows; i++) {
+        for (int64_t j = first; j < last; j++) {
+            float sum = p->accumulate ? p->c[i * p->c_stride + j] : 0.0f;
+            for (int64_t k = 0; k < p->depth; k++) sum += a[i * p->a_stride + k] * element(p->b, type, k * p->b_stride + j);
+            p->c[i * p->c_stride + j] = p->bias ? sum + p->bias[j] : sum;
+        }
+    }
+}
+
+static void nt_f32_f32(const vl_product *p, int64_t first, int64_t last) { product_nt(p, first, last, VL_TYPE_F32); }
+static void nt_f32_bf16(const vl_product *p, int64_t first, int64_t last) { product_nt(p, first, last, VL_TYPE_BF16); }
+static void nt_f32_f16(const vl_product *p, int64_t first, int64_t last) { product_nt(p, first, last, VL_TYPE_F16); }
+static void nn_f32_f32(const vl_product *p, int64_t first, int64_t last) { product_nn(p, first, last, VL_TYPE_F32); }
+static void nn_f32_bf16(const vl_product *p, int64_t first, int64_t last) { product_nn(p, first, last, VL_TYPE_BF16); }
+static void nn_f32_f16(const vl_product *p, int64_t first, int64_t last) { product_nn(p, first, last, VL_TYPE_F16); }
+
+static void attend(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch) {
+    (void)scratch;
+    const vl_type type = (vl_type)p->type;
+    for (int64_t t = t0; t < t1; t++) {
+        for (int64_t h = h0; h < h1; h++) {
+            const float *q = p->q + t * p->q_token_stride + h * p->q_head_stride;
+            float *out = p->out + t * p->out_token_stride + h * p->out_head_stride;
+            int64_t seen = p->key_count;
+            if (p->causal && p->first_position + t + 1 < seen) seen = p->first_position + t + 1;
+            for (int64_t i = 0; i < p->v_dim; i++) out[i] = 0.0f;
+            float maximum = -INFINITY, total = 0.0f;
+            for (int64_t j = 0; j < seen; j++) {
+                const void *block = p->blocks[j / VL_ATTENTION_BLOCK];
+                const int64_t place = (j % VL_ATTENTION_BLOCK) * p->position_stride;
+                float score = 0.0f;
+                for (int64_t i = 0; i < p->qk_dim; i++) score += q[i] * element(block, type, p->k_offset + place + i);
+                score *= p->scale;
+                if (score > maximum) {
+                    const float factor = expf(maximum - score);
+                    total *= factor;
+                    for (int64_t i = 0; i < p->v_dim; i++) out[i] *= factor;
+                    maximum = score;
+                }
+                const float weight = expf(score - maximum);
+                total += weight;
+                for (int64_t i = 0; i < p->v_dim; i++) out[i] += weight * element(block, type, p->v_offset + place + i);
+            }
+            for (int64_t i = 0; i < p->v_dim; i++) out[i] /= total;
+        }
+    }
+}
+
+static void rms_norm(float *y, const float *x, const float *weight, float eps, int64_t n) {
+    float squares = 0.0f;
+    for (int64_t i = 0; i < n; i++) squares += x[i] * x[i];
+    const float scale = 1.0f / sqrtf(squares / (float)n + eps);
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] * scale * weight[i];
+}
+
+static void layer_norm(float *y, const float *x, const float *weight, const float *bias, float eps, int64_t n) {
+    float total = 0.0f, squares = 0.0f;
+    for (int64_t i = 0; i < n; i++) total += x[i];
+    const float mean = total / (float)n;
+    for (int64_t i = 0; i < n; i++) squares += (x[i] - mean) * (x[i] - mean);
+    const float scale = 1.0f / sqrtf(squares / (float)n + eps);
+    for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * scale * weight[i] + bias[i];
+}
+
+static void rotate_halves(float *x, const float *cosine, const float *sine, int64_t n) {
+    const int64_t half = n / 2;
+    for (int64_t i = 0; i < half; i++) {
+        const float a = x[i], b = x[i + half];
+        x[i] = a * cosine[i] - b * sine[i];
+        x[i + half] = b * cosine[i] + a * sine[i];
+    }
+}
+
+static void silu_multiply(float *y, const float *gate, const float *up, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+}
+
+static void gelu_tanh(float *y, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        y[i] = 0.5f * x[i] * (1.0f + tanhf(0.7978845608028654f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
+}
+
+static void gelu_erf(float *y, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = 0.5f * x[i] * (1.0f + erff(x[i] * 0.70710678118654752f));
+}
+
+static void add(float *y, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+static void add_scaled(float *y, const float *x, float scale, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] += scale * x[i];
+}
+
+static void exponential(float *y, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = expf(x[i]);
+}
+
+static void f32_from_bf16(float *y, const uint16_t *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = vl_f32_of_bf16(x[i]);
+}
+
+static void f32_from_f16(float *y, const uint16_t *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = vl_f32_of_f16(x[i]);
+}
+
+static void bf16_from_f32(uint16_t *y, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = vl_bf16_of(x[i]);
+}
+
+static void f16_from_f32(uint16_t *y, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = vl_f16_of(x[i]);
+}
+
+#define TABLE vl_table_scalar
+#define TABLE_ISA VL_ISA_SCALAR
+#define TABLE_NAME "scalar"
+#define TABLE_NT_BF16 0
+#include "table.inc.h"

@@ -1,0 +1,14 @@
+// One instruction set's table, from the functions that the including file has defined. TABLE, TABLE_ISA, TABLE_NAME and
+// TABLE_NT_BF16 are set by that file.
+const vl_kernels TABLE = {
+    .isa = TABLE_ISA,
+    .name = TABLE_NAME,
+    .nt_bf16_bf16 = TABLE_NT_BF16,
+#define VL_OP(field) .field = field,
+#include "kernels.def"
+#undef VL_OP
+};
+#undef TABLE
+#undef TABLE_ISA
+#undef TABLE_NAME
+#undef TABLE_NT_BF16

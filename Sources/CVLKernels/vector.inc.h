@@ -1,0 +1,462 @@
+// The kernels of every vector instruction set, written once over the operations that an ISA file defines before it
+// includes this file (inside its target attribute):
+//
+//   LANES, vf                      float vector
+//   vf_zero vf_set vf_load vf_load_part vf_store vf_store_part
+//   vf_load_bf16 vf_load_bf16_part vf_load_f16 vf_load_f16_part
+//   vf_fma(a, b, c) = a * b + c    vf_max vf_min vf_round vf_pow2 vf_select_gt(a, b, x, y) = a > b ? x : y
+//   vf_sum vf_top                  horizontal sum in a fixed tree, horizontal maximum
+//   NT_ROWS NT_COLUMNS NN_ROWS NN_VECTORS   tile sizes
+//
+// An output element of an "nt" product has one accumulator of LANES partial sums that runs over the depth in steps of
+// LANES, the rest padded with zeros, and is then folded by vf_sum. An output element of an "nn" product is one lane that
+// runs over the depth. Neither depends on the tile, which is what keeps results equal for all batch shapes.
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("clang loop unroll(full)")
+
+INLINE vf load_f32(const void *p) { return vf_load((const float *)p); }
+INLINE vf load_f32_part(const void *p, int64_t n) { return vf_load_part((const float *)p, n); }
+INLINE vf load_bf16(const void *p) { return vf_load_bf16((const uint16_t *)p); }
+INLINE vf load_bf16_part(const void *p, int64_t n) { return vf_load_bf16_part((const uint16_t *)p, n); }
+INLINE vf load_f16(const void *p) { return vf_load_f16((const uint16_t *)p); }
+INLINE vf load_f16_part(const void *p, int64_t n) { return vf_load_f16_part((const uint16_t *)p, n); }
+
+// ---- products -------------------------------------------------------------------------------------------------------
+
+// Rows of A that a block of the loop keeps in the second-level cache: about 512 KB of them.
+INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
+    int64_t rows = (512 * 1024) / (depth * element_size + 1);
+    rows -= rows % tile;
+    return rows < tile ? tile : rows;
+}
+
+#define DEFINE_NT(NAME, B_SIZE, LOAD, LOAD_PART)                                                                       \
+    INLINE void NAME##_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int nr) {            \
+        vf acc[NT_ROWS][NT_WIDE];                                                                                      \
+        const float *a = (const float *)p->a + row * p->a_stride;                                                      \
+        const char *b = (const char *)p->b + column * p->b_stride * B_SIZE;                                            \
+        UNROLL for (int i = 0; i < mr; i++) {                                                                          \
+            UNROLL for (int j = 0; j < nr; j++) acc[i][j] = vf_zero();                                                 \
+        }                                                                                                              \
+        int64_t k = 0;                                                                                                 \
+        for (; k + LANES <= p->depth; k += LANES) {                                                                    \
+            vf av[NT_ROWS];                                                                                            \
+            UNROLL for (int i = 0; i < mr; i++) av[i] = vf_load(a + i * p->a_stride + k);                              \
+            UNROLL for (int j = 0; j < nr; j++) {                                                                      \
+                vf bv = LOAD(b + (j * p->b_stride + k) * B_SIZE);                                                      \
+                UNROLL for (int i = 0; i < mr; i++) acc[i][j] = vf_fma(av[i], bv, acc[i][j]);                          \
+            }                                                                                                          \
+        }                                                                                                              \
+        if (k < p->depth) {                                                                                            \
+            int64_t rest = p->depth - k;                                                                               \
+            UNROLL for (int j = 0; j < nr; j++) {                                                                      \
+                vf bv = LOAD_PART(b + (j * p->b_stride + k) * B_SIZE, rest);                                           \
+                UNROLL for (int i = 0; i < mr; i++)                                                                    \
+                    acc[i][j] = vf_fma(vf_load_part(a + i * p->a_stride + k, rest), bv, acc[i][j]);                    \
+            }                                                                                                          \
+        }                                                                                                              \
+        UNROLL for (int i = 0; i < mr; i++) {                                                                          \
+            UNROLL for (int j = 0; j < nr; j++) {                                                                      \
+                float sum = vf_sum(acc[i][j]);                                                                         \
+                p->c[(row + i) * p->c_stride + column + j] = p->bias ? sum + p->bias[column + j] : sum;                \
+            }                                                                                                          \
+        }                                                                                                              \
+    }                                                                                                                  \
+    NT_DRIVER(NAME, sizeof(float))
+
+// Rows that do not fill a tile, each number with a tile of its own. The switch is on values below NT_ROWS only.
+#define NT_REST(NAME, NR)                                                                                              \
+    switch (bottom - i) {                                                                                              \
+        case 1: NAME##_tile(p, i, j, 1, NR); break;                                                                    \
+        case 2: NAME##_tile(p, i, j, 2, NR); break;                                                                    \
+        case 3: NAME##_tile(p, i, j, NT_ROWS > 3 ? 3 : 1, NR); break;                                                  \
+        case 4: NAME##_tile(p, i, j, NT_ROWS > 4 ? 4 : 1, NR); break;                                                  \
+        case 5: NAME##_tile(p, i, j, NT_ROWS > 5 ? 5 : 1, NR); break;                                                  \
+        default: break;                                                                                                \
+    }
+
+// Walks tiles: blocks of rows outside, columns next, tiles of rows inside, so that a tile's columns stay in the first
+// cache and the block's rows in the second. One row alone takes NT_WIDE columns at a time.
+#define NT_DRIVER(NAME, A_SIZE)                                                                                        \
+    static void NAME(const vl_product *p, int64_t first, int64_t last) {                                               \
+        if (p->rows == 1) {                                                                                            \
+            int64_t j = first;                                                                                         \
+            for (; j + NT_WIDE <= last; j += NT_WIDE) NAME##_tile(p, 0, j, 1, NT_WIDE);                                \
+            for (; j < last; j++) NAME##_tile(p, 0, j, 1, 1);                                                          \
+            return;                                                                                                    \
+        }                                                                                                              \
+        const int64_t block = block_rows(p->depth, A_SIZE, NT_ROWS);                                                   \
+        for (int64_t top = 0; top < p->rows; top += block) {                                                           \
+            const int64_t bottom = top + block < p->rows ? top + block : p->rows;                                      \
+            int64_t j = first;                                                                                         \
+            for (; j + NT_COLUMNS <= last; j += NT_COLUMNS) {                                                          \
+                int64_t i = top;                                                                                       \
+                for (; i + NT_ROWS <= bottom; i += NT_ROWS) NAME##_tile(p, i, j, NT_ROWS, NT_COLUMNS);                 \
+                NT_REST(NAME, NT_COLUMNS)                                                                              \
+            }                                                                                                          \
+            for (; j < last; j++) {                                                                                    \
+                int64_t i = top;                                                                                       \
+                for (; i + NT_ROWS <= bottom; i += NT_ROWS) NAME##_tile(p, i, j, NT_ROWS, 1);                          \
+                NT_REST(NAME, 1)                                                                                       \
+            }                                                                                                          \
+        }                                                                                                              \
+    }
+
+DEFINE_NT(nt_f32_f32, 4, load_f32, load_f32_part)
+DEFINE_NT(nt_f32_bf16, 2, load_bf16, load_bf16_part)
+DEFINE_NT(nt_f32_f16, 2, load_f16, load_f16_part)
+
+#define DEFINE_NN(NAME, B_SIZE, LOAD, LOAD_PART)                                                                       \
+    INLINE void NAME##_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int vectors,         \
+                            int64_t part) {                                                                            \
+        vf acc[NN_ROWS][NN_VECTORS];                                                                                   \
+        const float *a = (const float *)p->a + row * p->a_stride;                                                      \
+        const char *b = (const char *)p->b + column * B_SIZE;                                                          \
+        UNROLL for (int i = 0; i < mr; i++) {                                                                          \
+            const float *c = p->c + (row + i) * p->c_stride + column;                                                  \
+            if (!p->accumulate) {                                                                                      \
+                UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = vf_zero();                                        \
+            } else if (part) {                                                                                         \
+                acc[i][0] = vf_load_part(c, part);                                                                     \
+            } else {                                                                                                   \
+                UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = vf_load(c + v * LANES);                           \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (int64_t k = 0; k < p->depth; k++) {                                                                       \
+            const char *bk = b + k * p->b_stride * B_SIZE;                                                             \
+            vf bv[NN_VECTORS];                                                                                         \
+            if (part) {                                                                                                \
+                bv[0] = LOAD_PART(bk, part);                                                                           \
+            } else {                                                                                                   \
+                UNROLL for (int v = 0; v < vectors; v++) bv[v] = LOAD(bk + v * LANES * B_SIZE);                        \
+            }                                                                                                          \
+            UNROLL for (int i = 0; i < mr; i++) {                                                                      \
+                vf av = vf_set(a[i * p->a_stride + k]);                                                                \
+                UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = vf_fma(av, bv[v], acc[i][v]);                     \
+            }                                                                                                          \
+        }                                                                                                              \
+        UNROLL for (int i = 0; i < mr; i++) {                                                                          \
+            float *c = p->c + (row + i) * p->c_stride + column;                                                        \
+            if (part) {                                                                                                \
+                vf sum = p->bias ? acc[i][0] + vf_load_part(p->bias + column, part) : acc[i][0];                       \
+                vf_store_part(c, sum, part);                                                                           \
+            } else {                                                                                                   \
+                UNROLL for (int v = 0; v < vectors; v++) {                                                             \
+                    vf sum = p->bias ? acc[i][v] + vf_load(p->bias + column + v * LANES) : acc[i][v];                  \
+                    vf_store(c + v * LANES, sum);                                                                      \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+    }                                                                                                                  \
+    INLINE void NAME##_rows(const vl_product *p, int64_t column, const int vectors, int64_t part) {                    \
+        int64_t i = 0;                                                                                                 \
+        for (; i + NN_ROWS <= p->rows; i += NN_ROWS) NAME##_tile(p, i, column, NN_ROWS, vectors, part);                \
+        for (; i < p->rows; i++) NAME##_tile(p, i, column, 1, vectors, part);                                          \
+    }                                                                                                                  \
+    static void NAME(const vl_product *p, int64_t first, int64_t last) {                                               \
+        int64_t j = first;                                                                                             \
+        for (; j + NN_VECTORS * LANES <= last; j += NN_VECTORS * LANES) NAME##_rows(p, j, NN_VECTORS, 0);              \
+        for (; j + LANES <= last; j += LANES) NAME##_rows(p, j, 1, 0);                                                 \
+        if (j < last) NAME##_rows(p, j, 1, last - j);                                                                  \
+    }
+
+DEFINE_NN(nn_f32_f32, 4, load_f32, load_f32_part)
+DEFINE_NN(nn_f32_bf16, 2, load_bf16, load_bf16_part)
+DEFINE_NN(nn_f32_f16, 2, load_f16, load_f16_part)
+
+// ---- functions ------------------------------------------------------------------------------------------------------
+
+// exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= 0.3466, by the Taylor polynomial of degree 7 (its error there, 6e-9,
+// is below half a unit in the last place). ln 2 is split so that n * high is exact.
+INLINE vf vf_exp(vf x) {
+    const vf low = vf_set(-104.0f), high = vf_set(88.8f);
+    vf clamped = vf_min(vf_max(x, low), high);
+    vf n = vf_round(clamped * vf_set(1.44269504088896341f));
+    vf r = vf_fma(n, vf_set(-0.693359375f), clamped);
+    r = vf_fma(n, vf_set(2.12194440e-4f), r);
+    vf p = vf_set(1.0f / 5040.0f);
+    p = vf_fma(p, r, vf_set(1.0f / 720.0f));
+    p = vf_fma(p, r, vf_set(1.0f / 120.0f));
+    p = vf_fma(p, r, vf_set(1.0f / 24.0f));
+    p = vf_fma(p, r, vf_set(1.0f / 6.0f));
+    p = vf_fma(p, r, vf_set(0.5f));
+    p = vf_fma(p, r, vf_set(1.0f));
+    p = vf_fma(p, r, vf_set(1.0f));
+    // Two factors, since 2^128 and 2^-150 alone are no normal numbers.
+    vf half = vf_round(n * vf_set(0.5f));
+    vf y = p * vf_pow2(half) * vf_pow2(n - half);
+    y = vf_select_gt(vf_set(-103.972084f), x, vf_zero(), y);
+    y = vf_select_gt(x, vf_set(88.7228394f), vf_set(__builtin_inff()), y);
+    return vf_select_nan(x, y);
+}
+
+// Polynomials fitted to erf(x) / x in x^2 on [0, 1] and to -log(erfc(x)) in x - 2.5 on [1, 4.2].
+INLINE vf vf_erf(vf x) {
+    vf a = vf_min(vf_max(x, -x), vf_set(4.2f));
+    vf s = a * a;
+    vf p = vf_set(-9.673590848e-06f);
+    p = vf_fma(p, s, vf_set(1.126825389e-04f));
+    p = vf_fma(p, s, vf_set(-8.484396548e-04f));
+    p = vf_fma(p, s, vf_set(5.221053412e-03f));
+    p = vf_fma(p, s, vf_set(-2.686543831e-02f));
+    p = vf_fma(p, s, vf_set(1.128378262e-01f));
+    p = vf_fma(p, s, vf_set(-3.761263848e-01f));
+    p = vf_fma(p, s, vf_set(1.128379167e+00f));
+    vf small = p * x;
+    vf u = a - vf_set(2.5f);
+    vf g = vf_set(8.905025025e-08f);
+    g = vf_fma(g, u, vf_set(-1.605720355e-06f));
+    g = vf_fma(g, u, vf_set(1.286086881e-05f));
+    g = vf_fma(g, u, vf_set(-7.743193427e-05f));
+    g = vf_fma(g, u, vf_set(4.208955976e-04f));
+    g = vf_fma(g, u, vf_set(-2.165108414e-03f));
+    g = vf_fma(g, u, vf_set(1.085805293e-02f));
+    g = vf_fma(g, u, vf_set(9.438936178e-01f));
+    g = vf_fma(g, u, vf_set(5.352680758e+00f));
+    g = vf_fma(g, u, vf_set(7.806815279e+00f));
+    vf tail = vf_set(1.0f) - vf_exp(-g);
+    tail = vf_select_gt(vf_zero(), x, -tail, tail);
+    return vf_select_nan(x, vf_select_gt(vf_set(1.0f), a, small, tail));
+}
+
+// Applies EXPRESSION(x) to n values, the last ones padded, so that a value's result does not depend on its place.
+#define MAP1(EXPRESSION)                                                                                               \
+    int64_t i = 0;                                                                                                     \
+    for (; i + LANES <= n; i += LANES) {                                                                               \
+        vf x0 = vf_load(x + i);                                                                                        \
+        vf_store(y + i, EXPRESSION(x0));                                                                               \
+    }                                                                                                                  \
+    if (i < n) {                                                                                                       \
+        vf x0 = vf_load_part(x + i, n - i);                                                                            \
+        vf_store_part(y + i, EXPRESSION(x0), n - i);                                                                   \
+    }
+
+#define MAP1_FROM(LOAD)                                                                                                \
+    int64_t i = 0;                                                                                                     \
+    for (; i + LANES <= n; i += LANES) vf_store(y + i, LOAD(x + i));                                                   \
+    if (i < n) vf_store_part(y + i, LOAD##_part(x + i, n - i), n - i);
+
+INLINE vf gelu_tanh_of(vf x) {
+    vf inner = vf_fma(x * x * x, vf_set(0.044715f), x) * vf_set(-2.0f * 0.7978845608028654f);
+    return x / (vf_set(1.0f) + vf_exp(inner));
+}
+
+INLINE vf gelu_erf_of(vf x) {
+    vf half = vf_set(0.5f) * x;
+    return vf_fma(half, vf_erf(x * vf_set(0.70710678118654752f)), half);
+}
+
+static void gelu_tanh(float *y, const float *x, int64_t n) { MAP1(gelu_tanh_of) }
+static void gelu_erf(float *y, const float *x, int64_t n) { MAP1(gelu_erf_of) }
+static void exponential(float *y, const float *x, int64_t n) { MAP1(vf_exp) }
+
+static void silu_multiply(float *y, const float *gate, const float *up, int64_t n) {
+    const vf one = vf_set(1.0f);
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vf g = vf_load(gate + i);
+        vf_store(y + i, g / (one + vf_exp(-g)) * vf_load(up + i));
+    }
+    if (i < n) {
+        vf g = vf_load_part(gate + i, n - i);
+        vf_store_part(y + i, g / (one + vf_exp(-g)) * vf_load_part(up + i, n - i), n - i);
+    }
+}
+
+static void add(float *y, const float *x, int64_t n) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) vf_store(y + i, vf_load(y + i) + vf_load(x + i));
+    if (i < n) vf_store_part(y + i, vf_load_part(y + i, n - i) + vf_load_part(x + i, n - i), n - i);
+}
+
+static void add_scaled(float *y, const float *x, float scale, int64_t n) {
+    const vf s = vf_set(scale);
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) vf_store(y + i, vf_fma(vf_load(x + i), s, vf_load(y + i)));
+    if (i < n) vf_store_part(y + i, vf_fma(vf_load_part(x + i, n - i), s, vf_load_part(y + i, n - i)), n - i);
+}
+
+static void rms_norm(float *y, const float *x, const float *weight, float eps, int64_t n) {
+    vf squares = vf_zero();
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        vf v = vf_load(x + i);
+        squares = vf_fma(v, v, squares);
+    }
+    if (i < n) {
+        vf v = vf_load_part(x + i, n - i);
+        squares = vf_fma(v, v, squares);
+    }
+    const vf scale = vf_set(1.0f / __builtin_sqrtf(vf_sum(squares) / (float)n + eps));
+    for (i = 0; i + LANES <= n; i += LANES) vf_store(y + i, vf_load(x + i) * scale * vf_load(weight + i));
+    if (i < n) vf_store_part(y + i, vf_load_part(x + i, n - i) * scale * vf_load_part(weight + i, n - i), n - i);
+}
+
+static void layer_norm(float *y, const float *x, const float *weight, const float *bias, float eps, int64_t n) {
+    vf total = vf_zero();
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) total = total + vf_load(x + i);
+    if (i < n) total = total + vf_load_part(x + i, n - i);
+    const float mean = vf_sum(total) / (float)n;
+    const vf shift = vf_set(mean);
+    vf squares = vf_zero();
+    for (i = 0; i + LANES <= n; i += LANES) {
+        vf v = vf_load(x + i) - shift;
+        squares = vf_fma(v, v, squares);
+    }
+    float variance = vf_sum(squares);
+    // The rest is added one by one: a padded lane would add mean^2.
+    for (; i < n; i++) variance += (x[i] - mean) * (x[i] - mean);
+    const vf scale = vf_set(1.0f / __builtin_sqrtf(variance / (float)n + eps));
+    for (i = 0; i + LANES <= n; i += LANES)
+        vf_store(y + i, vf_fma((vf_load(x + i) - shift) * scale, vf_load(weight + i), vf_load(bias + i)));
+    if (i < n) {
+        vf v = (vf_load_part(x + i, n - i) - shift) * scale;
+        vf_store_part(y + i, vf_fma(v, vf_load_part(weight + i, n - i), vf_load_part(bias + i, n - i)), n - i);
+    }
+}
+
+static void rotate_halves(float *x, const float *cosine, const float *sine, int64_t n) {
+    const int64_t half = n / 2;
+    float *y = x + half;
+    int64_t i = 0;
+    for (; i + LANES <= half; i += LANES) {
+        vf a = vf_load(x + i), b = vf_load(y + i), c = vf_load(cosine + i), s = vf_load(sine + i);
+        vf_store(x + i, a * c - b * s);
+        vf_store(y + i, b * c + a * s);
+    }
+    if (i < half) {
+        int64_t rest = half - i;
+        vf a = vf_load_part(x + i, rest), b = vf_load_part(y + i, rest);
+        vf c = vf_load_part(cosine + i, rest), s = vf_load_part(sine + i, rest);
+        vf_store_part(x + i, a * c - b * s, rest);
+        vf_store_part(y + i, b * c + a * s, rest);
+    }
+}
+
+static void f32_from_bf16(float *y, const uint16_t *x, int64_t n) { MAP1_FROM(vf_load_bf16) }
+static void f32_from_f16(float *y, const uint16_t *x, int64_t n) { MAP1_FROM(vf_load_f16) }
+
+// ---- attention ------------------------------------------------------------------------------------------------------
+
+INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch,
+                         const int64_t size, void (*const nt)(const vl_product *, int64_t, int64_t),
+                         void (*const nn)(const vl_product *, int64_t, int64_t)) {
+    float *scores = scratch;
+    float *maximum = scratch + VL_ATTENTION_ROWS * VL_ATTENTION_BLOCK;
+    float *total = maximum + VL_ATTENTION_ROWS;
+    const int64_t heads = h1 - h0, rows = (t1 - t0) * heads;
+    for (int64_t r = 0; r < rows; r++) {
+        maximum[r] = -__builtin_inff();
+        total[r] = 0.0f;
+        float *out = p->out + (t0 + r / heads) * p->out_token_stride + (h0 + r % heads) * p->out_head_stride;
+        for (int64_t i = 0; i < p->v_dim; i++) out[i] = 0.0f;
+    }
+    int64_t visible = p->key_count;
+    if (p->causal && p->first_position + t1 < visible) visible = p->first_position + t1;
+    const vf scale = vf_set(p->scale);
+    for (int64_t base = 0; base < visible; base += VL_ATTENTION_BLOCK) {
+        const int64_t count = visible - base < VL_ATTENTION_BLOCK ? visible - base : VL_ATTENTION_BLOCK;
+        const char *block = (const char *)p->blocks[base / VL_ATTENTION_BLOCK];
+        // Scores of one token's heads (or of one head's tokens) are one product; both strides are handled by walking
+        // the shorter side.
+        if (heads >= t1 - t0) {
+            for (int64_t t = t0; t < t1; t++) {
+                vl_product s = {p->q + t * p->q_token_stride + h0 * p->q_head_stride, p->q_head_stride,
+                                block + p->k_offset * size, p->position_stride,
+                                scores + (t - t0) * heads * VL_ATTENTION_BLOCK, VL_ATTENTION_BLOCK,
+                                0, heads, count, p->qk_dim, 0};
+                nt(&s, 0, count);
+            }
+        } else {
+            for (int64_t h = h0; h < h1; h++) {
+                vl_product s = {p->q + t0 * p->q_token_stride + h * p->q_head_stride, p->q_token_stride,
+                                block + p->k_offset * size, p->position_stride,
+                                scores + (h - h0) * VL_ATTENTION_BLOCK, heads * VL_ATTENTION_BLOCK,
+                                0, t1 - t0, count, p->qk_dim, 0};
+                nt(&s, 0, count);
+            }
+        }
+        for (int64_t r = 0; r < rows; r++) {
+            float *row = scores + r * VL_ATTENTION_BLOCK;
+            int64_t seen = count;
+            if (p->causal && p->first_position + t0 + r / heads + 1 - base < seen)
+                seen = p->first_position + t0 + r / heads + 1 - base;
+            // A whole block is always processed, hidden places as minus infinity, so that a row's sum has one shape.
+            for (int64_t i = seen > 0 ? seen : 0; i < VL_ATTENTION_BLOCK; i++) row[i] = -__builtin_inff();
+            if (seen <= 0) {
+                for (int64_t i = 0; i < VL_ATTENTION_BLOCK; i++) row[i] = 0.0f;
+                continue;
+            }
+            vf best = vf_set(-__builtin_inff());
+            for (int64_t i = 0; i < VL_ATTENTION_BLOCK; i += LANES) {
+                vf v = vf_load(row + i) * scale;
+                vf_store(row + i, v);
+                best = vf_max(best, v);
+            }
+            const float top = vf_top(best);
+            const float next = top > maximum[r] ? top : maximum[r];
+            vf sum = vf_zero();
+            const vf shift = vf_set(next);
+            for (int64_t i = 0; i < VL_ATTENTION_BLOCK; i += LANES) {
+                vf e = vf_exp(vf_load(row + i) - shift);
+                vf_store(row + i, e);
+                sum = sum + e;
+            }
+            if (next > maximum[r]) {
+                float old[LANES];
+                vf_store(old, vf_exp(vf_set(maximum[r] - next)));
+                total[r] *= old[0];
+                if (base > 0) {
+                    const vf factor = vf_set(old[0]);
+                    float *out = p->out + (t0 + r / heads) * p->out_token_stride + (h0 + r % heads) * p->out_head_stride;
+                    int64_t i = 0;
+                    for (; i + LANES <= p->v_dim; i += LANES) vf_store(out + i, vf_load(out + i) * factor);
+                    if (i < p->v_dim) vf_store_part(out + i, vf_load_part(out + i, p->v_dim - i) * factor, p->v_dim - i);
+                }
+                maximum[r] = next;
+            }
+            total[r] += vf_sum(sum);
+        }
+        // The values of the block are weighted and added to what the rows hold already.
+        if (heads >= t1 - t0) {
+            for (int64_t t = t0; t < t1; t++) {
+                vl_product s = {scores + (t - t0) * heads * VL_ATTENTION_BLOCK, VL_ATTENTION_BLOCK,
+                                block + p->v_offset * size, p->position_stride,
+                                p->out + t * p->out_token_stride + h0 * p->out_head_stride, p->out_head_stride,
+                                0, heads, p->v_dim, count, 1};
+                nn(&s, 0, p->v_dim);
+            }
+        } else {
+            for (int64_t h = h0; h < h1; h++) {
+                vl_product s = {scores + (h - h0) * VL_ATTENTION_BLOCK, heads * VL_ATTENTION_BLOCK,
+                                block + p->v_offset * size, p->position_stride,
+                                p->out + t0 * p->out_token_stride + h * p->out_head_stride, p->out_token_stride,
+                                0, t1 - t0, p->v_dim, count, 1};
+                nn(&s, 0, p->v_dim);
+            }
+        }
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        float *out = p->out + (t0 + r / heads) * p->out_token_stride + (h0 + r % heads) * p->out_head_stride;
+        const vf factor = vf_set(1.0f / total[r]);
+        int64_t i = 0;
+        for (; i + LANES <= p->v_dim; i += LANES) vf_store(out + i, vf_load(out + i) * factor);
+        if (i < p->v_dim) vf_store_part(out + i, vf_load_part(out + i, p->v_dim - i) * factor, p->v_dim - i);
+    }
+}
+
+static void attend(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch) {
+    switch (p->type) {
+        case VL_TYPE_BF16: attend_typed(p, t0, t1, h0, h1, scratch, 2, nt_f32_bf16, nn_f32_bf16); break;
+        case VL_TYPE_F16: attend_typed(p, t0, t1, h0, h1, scratch, 2, nt_f32_f16, nn_f32_f16); break;
+        default: attend_typed(p, t0, t1, h0, h1, scratch, 4, nt_f32_f32, nn_f32_f32); break;
+    }
+}
+
+// ---- conversions to stored types ------------------------------------------------------------------------------------
+
+static void bf16_from_f32(uint16_t *y, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = vl_bf16_of(x[i]);
+}

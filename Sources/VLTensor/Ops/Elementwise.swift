@@ -1,0 +1,57 @@
+import CVLKernels
+
+/// Functions between two linear layers.
+package enum Activation: Sendable {
+    /// GELU in its tanh form (`approximate="tanh"`).
+    case geluTanh
+    /// GELU with the error function.
+    case geluErf
+}
+
+extension Run {
+    /// y += x.
+    package func add(_ x: Matrix, to y: Matrix) {
+        precondition(x.rows == y.rows && x.columns == y.columns, "[\(x.rows), \(x.columns)] added to [\(y.rows), \(y.columns)]")
+        let kernel = kernels.pointee.add
+        eachRow(x.rows, x.columns) { row in kernel(y[row: row], x[row: row], Int64(x.columns)) }
+    }
+
+    /// gate = silu(gate) * up.
+    package func siluMultiply(_ gate: Matrix, _ up: Matrix) {
+        precondition(gate.rows == up.rows && gate.columns == up.columns, "gate and up differ in shape")
+        let kernel = kernels.pointee.silu_multiply
+        eachRow(gate.rows, gate.columns) { row in
+            kernel(gate[row: row], gate[row: row], up[row: row], Int64(gate.columns))
+        }
+    }
+
+    /// x = f(x).
+    package func apply(_ activation: Activation, to x: Matrix) {
+        let kernel =
+            switch activation {
+            case .geluTanh: kernels.pointee.gelu_tanh
+            case .geluErf: kernels.pointee.gelu_erf
+            }
+        eachRow(x.rows, x.columns) { row in kernel(x[row: row], x[row: row], Int64(x.columns)) }
+    }
+
+    /// Copies rows of an embedding table into `out`; the ids must be below the table's rows.
+    package func gather(_ table: WeightMatrix, _ ids: UnsafeBufferPointer<Int32>, into out: Matrix) {
+        precondition(out.rows == ids.count && out.columns == table.columns, "\(ids.count) rows into [\(out.rows), \(out.columns)]")
+        for (row, id) in ids.enumerated() {
+            precondition(id >= 0 && Int(id) < table.rows, "token \(id) of \(table.rows)")
+            widen(table, row: Int(id), into: out[row: row])
+        }
+    }
+
+    /// Writes one stored row as float32.
+    package func widen(_ matrix: WeightMatrix, row: Int, into out: UnsafeMutablePointer<Float>) {
+        let start = matrix.pointer + row * matrix.columns * matrix.type.byteCount
+        let count = Int64(matrix.columns)
+        switch matrix.type {
+        case .float32: UnsafeMutableRawPointer(out).copyMemory(from: start, byteCount: matrix.columns * 4)
+        case .bfloat16: kernels.pointee.f32_from_bf16(out, start.assumingMemoryBound(to: UInt16.self), count)
+        case .float16: kernels.pointee.f32_from_f16(out, start.assumingMemoryBound(to: UInt16.self), count)
+        }
+    }
+}

@@ -1,0 +1,144 @@
+import CVLKernels
+
+/// Activations made ready once for all the products that read them.
+package struct Activations {
+    package let matrix: Matrix
+    /// The same values rounded to bfloat16, if the processor multiplies those and the run may use it.
+    let rounded: UnsafeMutablePointer<UInt16>?
+    /// Elements from one rounded row to the next.
+    let roundedStride: Int
+}
+
+/// Products that run in one parallel region. Made by `Run.products`, lives in the workspace.
+package struct ProductList {
+    private let jobs: UnsafeMutablePointer<vl_product_job>
+    private let capacity: Int
+    private var count = 0
+
+    fileprivate init(_ jobs: UnsafeMutablePointer<vl_product_job>, capacity: Int) {
+        self.jobs = jobs
+        self.capacity = capacity
+    }
+
+    fileprivate mutating func append(_ product: vl_product, _ kernel: @escaping vl_product_fn) {
+        precondition(count < capacity, "more products than the \(capacity) that were announced")
+        jobs[count] = vl_product_job(product: product, kernel: kernel, unit_columns: 1, first_unit: 0)
+        count += 1
+    }
+
+    fileprivate func run(on pool: ThreadPool) {
+        var list = vl_product_jobs(jobs: jobs, count: Int64(count))
+        withUnsafeMutablePointer(to: &list) { pointer in
+            let units = vl_product_plan(pointer, Int32(pool.threads))
+            pool.run(Int(units), UnsafeMutableRawPointer(pointer), vl_product_unit)
+        }
+    }
+}
+
+extension Run {
+    /// Rounds `x` once if products with bfloat16 weights may use that.
+    package func activations(_ x: Matrix) -> Activations {
+        guard compute == .auto, kernels.pointee.nt_bf16_bf16 != nil else { return Activations(matrix: x, rounded: nil, roundedStride: 0) }
+        let rounded = workspace.allocate(UInt16.self, x.rows * x.columns)
+        let convert = kernels.pointee.bf16_from_f32
+        pool.ranges(x.rows, grain: max(1, 16384 / max(1, x.columns))) { range in
+            for row in range { convert(rounded + row * x.columns, x[row: row], Int64(x.columns)) }
+        }
+        return Activations(matrix: x, rounded: rounded, roundedStride: x.columns)
+    }
+
+    /// An empty list for at most `capacity` products.
+    package func products(_ capacity: Int) -> ProductList {
+        ProductList(workspace.allocate(vl_product_job.self, capacity), capacity: capacity)
+    }
+
+    /// Adds `out` = `x` W^T + b to a list: `x` [rows, input], `out` [rows, output].
+    package func append(_ x: Activations, _ linear: Linear, to out: Matrix, _ list: inout ProductList) {
+        append(x, rows: 0..<x.matrix.rows, linear.weight, bias: linear.bias, to: out, &list)
+    }
+
+    /// Adds the product of some rows of `x` with W^T to a list; `out` has as many rows as the range.
+    package func append(
+        _ x: Activations, rows: Range<Int>, _ weight: WeightMatrix, bias: WeightVector? = nil, to out: Matrix,
+        _ list: inout ProductList
+    ) {
+        precondition(
+            x.matrix.columns == weight.columns && out.columns == weight.rows && out.rows == rows.count,
+            "a product of [\(rows.count), \(x.matrix.columns)] and [\(weight.rows), \(weight.columns)] into [\(out.rows), \(out.columns)]")
+        var a = UnsafeRawPointer(x.matrix[row: rows.lowerBound])
+        var stride = x.matrix.stride
+        var kernel = wideKernel(weight.type)
+        if weight.type == .bfloat16, let rounded = x.rounded, let narrow = kernels.pointee.nt_bf16_bf16 {
+            a = UnsafeRawPointer(rounded + rows.lowerBound * x.roundedStride)
+            stride = x.roundedStride
+            kernel = narrow
+        }
+        let product = vl_product(
+            a: a, a_stride: Int64(stride), b: weight.pointer, b_stride: Int64(weight.columns), c: out.pointer,
+            c_stride: Int64(out.stride), bias: bias?.pointer, rows: Int64(rows.count), columns: Int64(weight.rows),
+            depth: Int64(weight.columns), accumulate: 0)
+        list.append(product, kernel)
+    }
+
+    /// The kernel for float32 activations and weights of a type.
+    private func wideKernel(_ type: DType) -> vl_product_fn {
+        switch type {
+        case .float32: kernels.pointee.nt_f32_f32
+        case .bfloat16: kernels.pointee.nt_f32_bf16
+        case .float16: kernels.pointee.nt_f32_f16
+        }
+    }
+
+    /// Adds `out` = `x` B to a list, where B is [input, output] as stored: `x` [rows, input], `out` [rows, output].
+    package func appendTransposed(_ x: Matrix, _ weight: WeightMatrix, to out: Matrix, _ list: inout ProductList) {
+        precondition(
+            x.columns == weight.rows && out.columns == weight.columns && out.rows == x.rows,
+            "a product of [\(x.rows), \(x.columns)] and [\(weight.rows), \(weight.columns)] into [\(out.rows), \(out.columns)]")
+        let product = vl_product(
+            a: UnsafeRawPointer(x.pointer), a_stride: Int64(x.stride), b: weight.pointer, b_stride: Int64(weight.columns),
+            c: out.pointer, c_stride: Int64(out.stride), bias: nil, rows: Int64(x.rows), columns: Int64(weight.columns),
+            depth: Int64(weight.rows), accumulate: 0)
+        switch weight.type {
+        case .float32: list.append(product, kernels.pointee.nn_f32_f32)
+        case .bfloat16: list.append(product, kernels.pointee.nn_f32_bf16)
+        case .float16: list.append(product, kernels.pointee.nn_f32_f16)
+        }
+    }
+
+    /// Runs all products of a list on all threads.
+    package func perform(_ list: ProductList) {
+        list.run(on: pool)
+    }
+
+    /// y = x W^T + b, [rows, output].
+    package func linear(_ x: Activations, _ linear: Linear) -> Matrix {
+        let out = workspace.matrix(x.matrix.rows, linear.outputSize)
+        var list = products(1)
+        append(x, linear, to: out, &list)
+        perform(list)
+        return out
+    }
+
+    /// y = x W^T + b, [rows, output].
+    package func linear(_ x: Matrix, _ linear: Linear) -> Matrix {
+        self.linear(activations(x), linear)
+    }
+
+    /// The same in float32 whatever the run's mode is: for gates, whose ties decide which experts run.
+    package func exactLinear(_ x: Matrix, _ linear: Linear) -> Matrix {
+        self.linear(Activations(matrix: x, rounded: nil, roundedStride: 0), linear)
+    }
+}
+
+extension Run {
+    /// Adds the product of some columns of `x` with W^T to a list: a head's part of a row.
+    package func append(
+        _ x: Activations, columns: Range<Int>, _ weight: WeightMatrix, to out: Matrix, _ list: inout ProductList
+    ) {
+        precondition(columns.upperBound <= x.matrix.columns, "columns \(columns) of \(x.matrix.columns)")
+        let part = Activations(
+            matrix: x.matrix[columns: columns], rounded: x.rounded.map { $0 + columns.lowerBound },
+            roundedStride: x.roundedStride)
+        append(part, rows: 0..<x.matrix.rows, weight, to: out, &list)
+    }
+}
