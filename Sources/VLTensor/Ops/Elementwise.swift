@@ -54,4 +54,29 @@ extension Run {
         case .float16: kernels.pointee.f32_from_f16(out, start.assumingMemoryBound(to: UInt16.self), count)
         }
     }
+
+    /// Writes float32 values in another type, rounded to the nearest (ties to even).
+    package func store(_ values: UnsafePointer<Float>, count: Int, as type: DType, into target: UnsafeMutableRawPointer) {
+        switch type {
+        case .float32: target.copyMemory(from: values, byteCount: count * 4)
+        case .bfloat16:
+            kernels.pointee.bf16_from_f32(target.assumingMemoryBound(to: UInt16.self), values, Int64(count))
+        case .float16:
+            kernels.pointee.f16_from_f32(target.assumingMemoryBound(to: UInt16.self), values, Int64(count))
+        }
+    }
+
+    /// out[row] = the sum of `weights[slot]` * parts[places[slot]] over the `slots` slots of each row, in their order.
+    package func weightedSum(
+        _ parts: Matrix, places: UnsafePointer<Int32>, weights: UnsafePointer<Float>, slots: Int, into out: Matrix
+    ) {
+        let addScaled = kernels.pointee.add_scaled
+        eachRow(out.rows, out.columns * (slots + 1)) { row in
+            let target = out[row: row]
+            target.update(repeating: 0, count: out.columns)
+            for slot in row * slots..<(row + 1) * slots {
+                addScaled(target, parts[row: Int(places[slot])], weights[slot], Int64(out.columns))
+            }
+        }
+    }
 }

@@ -4,6 +4,11 @@ import CVLKernels
 package struct RotaryAngles {
     package let cosine: Matrix
     package let sine: Matrix
+
+    package init(cosine: Matrix, sine: Matrix) {
+        self.cosine = cosine
+        self.sine = sine
+    }
 }
 
 extension Run {

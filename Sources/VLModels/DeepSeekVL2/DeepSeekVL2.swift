@@ -1,0 +1,116 @@
+import VLTensor
+
+/// DeepSeek-VL2: a SigLIP tower over tiles, a projector, and a language model with mixtures of experts.
+///
+/// Class `DeepseekVLV2ForCausalLM` of the official `modeling_deepseek_vl_v2.py`. Stateless.
+package struct DeepSeekVL2: VisionLanguageModel {
+    package let config: DeepSeekVL2Config
+    package let vision: SigLIP
+    package let projector: Projector
+    package let decoder: DeepSeekMoE
+    /// Closes each row of a view's tokens.
+    let imageNewline: WeightVector
+    /// Stands between the global view and the tiles; the checkpoints spell it `view_seperator`.
+    let viewSeparator: WeightVector
+    private let owner: WeightOwner
+
+    /// Names of tensors that published checkpoints hold and the model does not use.
+    package static func isUnused(_ name: String) -> Bool {
+        name.hasPrefix("vision.attn_pool.") || name.hasSuffix(".rotary_emb.inv_freq")
+    }
+
+    /// - Parameter onLayer: called with (layers read, layers in all).
+    package init(_ config: DeepSeekVL2Config, _ weights: Weights, onLayer: (Int, Int) -> Void = { _, _ in }) throws(LoadError) {
+        self.config = config
+        let total = config.language.layers.count
+        vision = try SigLIP(config.vision, weights["vision"])
+        projector = try Projector(config.projector, weights["projector"])
+        imageNewline = try weights.vector("image_newline", config.projector.outputSize)
+        viewSeparator = try weights.vector("view_seperator", config.projector.outputSize)
+        decoder = try DeepSeekMoE(config.language, weights["language"]) { onLayer($0, total) }
+        owner = weights.loader.owner
+    }
+
+    package var language: any LanguageModel { decoder }
+    package var visionFlopsPerTile: Double {
+        config.vision.flopsPerTile + config.projector.flopsPerTile(grid: config.vision.grid)
+    }
+
+    /// Tokens along a tile's side.
+    private var side: Int { projector.config.side(grid: config.vision.grid) }
+
+    package var tileSize: Int { config.vision.imageSize }
+
+    package func encode(_ pixels: UnsafePointer<Float>, tiles: Int, _ run: Run) -> Matrix {
+        let features = vision(pixels, tiles: tiles, run)
+        run.trace?.record("vision_features", features)
+        return projector(features, tiles: tiles, grid: config.vision.grid, run)
+    }
+
+    package func imageTokens(tilesAcross: Int, tilesDown: Int) -> Int {
+        side * (side + 1) + 1 + tilesDown * side * (tilesAcross * side + 1)
+    }
+
+    package func embed(_ image: PreparedImage, into out: Matrix, _ run: Run, onTiles: (Int) -> Void) {
+        precondition(
+            image.tiles == 1 + image.tilesAcross * image.tilesDown && image.size == config.vision.imageSize
+                && image.pixels.count == image.tiles * 3 * image.size * image.size, "a picture for another model")
+        precondition(out.rows == imageTokens(tilesAcross: image.tilesAcross, tilesDown: image.tilesDown), "rows for a picture")
+        run.scoped {
+            let perTile = side * side
+            let features = run.workspace.matrix(image.tiles * perTile, out.columns)
+            // As many tiles at once as fill the kernels; more would only need more memory.
+            let step = max(1, 1024 / config.vision.tokens)
+            for first in stride(from: 0, to: image.tiles, by: step) {
+                let tiles = min(step, image.tiles - first)
+                run.scoped {
+                    let projected = image.pixels.withUnsafeBufferPointer { pixels -> Matrix in
+                        guard let base = pixels.baseAddress else { preconditionFailure("a picture without pixels") }
+                        return encode(base + first * 3 * image.size * image.size, tiles: tiles, run)
+                    }
+                    features[row: first * perTile].update(from: projected.pointer, count: tiles * perTile * out.columns)
+                }
+                onTiles(first + tiles)
+            }
+            run.trace?.record("projector_output", features)
+            arrange(features, image, into: out)
+        }
+    }
+
+    /// Lays the tiles' tokens out as one sequence: each view's rows, closed by the newline vector, with the separator
+    /// between the views. The rows of the local view run through all tiles of a line.
+    private func arrange(_ features: Matrix, _ image: PreparedImage, into out: Matrix) {
+        let width = out.columns
+        var row = 0
+        func put(_ source: UnsafePointer<Float>) {
+            out[row: row].update(from: source, count: width)
+            row += 1
+        }
+        func putGlobal() {
+            for y in 0..<side {
+                for x in 0..<side { put(features[row: y * side + x]) }
+                put(imageNewline.pointer)
+            }
+        }
+        func putLocal() {
+            for tileY in 0..<image.tilesDown {
+                for y in 0..<side {
+                    for tileX in 0..<image.tilesAcross {
+                        let tile = 1 + tileY * image.tilesAcross + tileX
+                        for x in 0..<side { put(features[row: (tile * side + y) * side + x]) }
+                    }
+                    put(imageNewline.pointer)
+                }
+            }
+        }
+        if config.globalViewFirst {
+            putGlobal()
+            put(viewSeparator.pointer)
+            putLocal()
+        } else {
+            putLocal()
+            put(viewSeparator.pointer)
+            putGlobal()
+        }
+    }
+}

@@ -1,0 +1,135 @@
+import VLFormats
+import VLTensor
+
+/// A tensor that a source holds: where its bytes are and what they mean.
+package struct SourceTensor {
+    package let pointer: UnsafeRawPointer
+    package let type: DType
+    package let shape: [Int]
+    /// File that it lies in, for messages.
+    package let file: String
+
+    package init(pointer: UnsafeRawPointer, type: DType, shape: [Int], file: String) {
+        self.pointer = pointer
+        self.type = type
+        self.shape = shape
+        self.file = file
+    }
+}
+
+/// Where a model's weights come from: a checkpoint, or a generator of random numbers.
+package protocol WeightSource: AnyObject {
+    /// What messages call the source: a file or folder name.
+    var name: String { get }
+    /// Whether the source has a tensor.
+    func contains(_ name: String) -> Bool
+    /// The tensor of a name; `shape` is what the model expects (a generator makes that).
+    ///
+    /// - Throws: `LoadError.missingTensor`, `.type`. The caller compares the shape.
+    func tensor(_ name: String, _ shape: [Int]) throws(LoadError) -> SourceTensor
+    /// What must stay alive as long as the tensors are used.
+    var owners: [any AnyObject & Sendable] { get }
+}
+
+/// Keeps the bytes of a model's weights alive; a model holds one.
+package final class WeightOwner: Sendable {
+    private let owners: [any AnyObject & Sendable]
+
+    package init(_ owners: [any AnyObject & Sendable]) {
+        self.owners = owners
+    }
+}
+
+/// Reads a model's tensors and converts the small ones; used while loading only.
+package final class WeightLoader {
+    package let source: any WeightSource
+    private let run: Run
+    private var buffers: [WeightBuffer] = []
+    /// Bytes of the tensors that were handed out, converted copies included.
+    package private(set) var byteCount = 0
+
+    /// - Parameter run: gives the conversion kernels.
+    package init(_ source: any WeightSource, _ run: Run) {
+        self.source = source
+        self.run = run
+    }
+
+    /// What the model must hold to keep its weights alive.
+    package var owner: WeightOwner { WeightOwner(source.owners + buffers) }
+
+    fileprivate func find(_ name: String, _ shape: [Int]) throws(LoadError) -> SourceTensor {
+        let found = try source.tensor(name, shape)
+        guard found.shape == shape else {
+            throw .shape(name: name, expected: shape, found: found.shape, file: found.file)
+        }
+        byteCount += shape.reduce(1, *) * found.type.byteCount
+        return found
+    }
+
+    fileprivate func vector(_ name: String, _ shape: [Int]) throws(LoadError) -> WeightVector {
+        let found = try find(name, shape)
+        let count = shape.reduce(1, *)
+        let aligned = UInt(bitPattern: found.pointer) % 4 == 0
+        if found.type == .float32 && aligned {
+            return WeightVector(found.pointer.assumingMemoryBound(to: Float.self), count: count)
+        }
+        let buffer = WeightBuffer(byteCount: count * 4)
+        guard let start = buffer.bytes.baseAddress else { preconditionFailure("a buffer without memory") }
+        let values = start.bindMemory(to: Float.self, capacity: count)
+        run.widen(WeightMatrix(found.pointer, type: found.type, rows: 1, columns: count), row: 0, into: values)
+        buffers.append(buffer)
+        byteCount += count * 4
+        return WeightVector(UnsafePointer(values), count: count)
+    }
+}
+
+/// A place in a checkpoint's tree of names: `weights["self_attn"]["q_proj"]`.
+///
+/// Each layer's initialiser reads its own tensors through it and states their shapes.
+package struct Weights {
+    package let loader: WeightLoader
+    /// Dotted path of this place.
+    package let path: String
+
+    package init(_ loader: WeightLoader, path: String = "") {
+        self.loader = loader
+        self.path = path
+    }
+
+    /// The place below this one.
+    package subscript(name: String) -> Weights {
+        Weights(loader, path: path.isEmpty ? name : path + "." + name)
+    }
+
+    /// The place of a numbered layer.
+    package subscript(index: Int) -> Weights { self[String(index)] }
+
+    /// Full name of a tensor here.
+    package func full(_ name: String) -> String { path.isEmpty ? name : path + "." + name }
+
+    /// Whether a tensor exists here.
+    package func contains(_ name: String) -> Bool { loader.source.contains(full(name)) }
+
+    /// The matrix [rows, columns] of a name, in its stored type, not copied.
+    ///
+    /// - Parameter shape: its stored shape where that has other axes than rows and columns (a convolution).
+    /// - Throws: `LoadError.missingTensor`, `.shape`, `.type`.
+    package func matrix(_ name: String, _ rows: Int, _ columns: Int, shape: [Int]? = nil) throws(LoadError) -> WeightMatrix {
+        let found = try loader.find(full(name), shape ?? [rows, columns])
+        return WeightMatrix(found.pointer, type: found.type, rows: rows, columns: columns)
+    }
+
+    /// The vector of a name as float32.
+    ///
+    /// - Throws: as `matrix`.
+    package func vector(_ name: String, _ count: Int, shape: [Int]? = nil) throws(LoadError) -> WeightVector {
+        try loader.vector(full(name), shape ?? [count])
+    }
+
+    /// `weight` [output, input] and, if asked for, `bias` [output].
+    ///
+    /// - Throws: as `matrix`.
+    package func linear(_ input: Int, _ output: Int, bias: Bool, shape: [Int]? = nil) throws(LoadError) -> Linear {
+        Linear(weight: try matrix("weight", output, input, shape: shape), bias: bias ? try vector("bias", output) : nil)
+    }
+}
