@@ -1,0 +1,129 @@
+import Synchronization
+import VLJSON
+
+/// A tensor of a checkpoint, its bytes mapped.
+package struct StoredTensor: Sendable {
+    package let name: String
+    package let dtype: StoredDType
+    /// Sizes, outermost first; empty for a scalar.
+    package let shape: [Int]
+    /// The name of the file that holds it, without folders.
+    package let file: String
+
+    private let mapping: MappedFile
+    private let range: Range<Int>
+
+    /// A tensor whose bytes are `range` of a mapped file.
+    init(_ entry: TensorEntry, in mapping: MappedFile) {
+        name = entry.name
+        dtype = entry.dtype
+        shape = entry.shape
+        file = mapping.name
+        range = entry.range
+        self.mapping = mapping
+    }
+
+    /// The bytes: row-major, little-endian, perhaps not aligned; valid as long as this tensor (or a copy)
+    /// lives.
+    package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: mapping.bytes[range]) }
+
+    /// The number of bytes.
+    package var byteCount: Int { range.count }
+
+    /// The number of elements.
+    package var elementCount: Int { range.count / dtype.byteCount }
+
+    /// Gives the system a hint on how the bytes will be read.
+    package func advise(_ advice: MappedFile.Advice) { mapping.advise(advice, range) }
+}
+
+/// The tensors of a checkpoint by name, whatever kind of file holds them, and a record of which were read.
+///
+/// A kind of file is a function that opens its files and gives their tensors; `open` chooses it by what the
+/// path leads to. May be shared between threads.
+package final class WeightStore: Sendable {
+    /// The path as it was given.
+    package let path: String
+    /// The files that hold the tensors, in the order in which they were opened.
+    package let files: [String]
+
+    private let tensors: [StoredTensor]
+    private let places: [ExactString: Int]
+    private let wasRead: Mutex<[Bool]>
+
+    init(path: String, files: [String], tensors: [StoredTensor]) {
+        self.path = path
+        self.files = files
+        self.tensors = tensors
+        var places: [ExactString: Int] = [:]
+        places.reserveCapacity(tensors.count)
+        for (index, tensor) in tensors.enumerated() { places[ExactString(tensor.name)] = index }
+        self.places = places
+        wasRead = Mutex([Bool](repeating: false, count: tensors.count))
+    }
+
+    /// Opens the checkpoint that a folder holds, or that one file is.
+    ///
+    /// A folder holds `model.safetensors.index.json` and the shards that it lists, or else
+    /// `model.safetensors`. A file is a safetensors file, or an index (a name that ends in `.json`) whose
+    /// shards lie beside it.
+    ///
+    /// - Throws: `FormatError.noCheckpoint` for a folder without any of these files.
+    package static func open(_ path: String) throws(FormatError) -> WeightStore {
+        guard try FileKind.of(path) == .folder else {
+            let isIndex = FilePath.ends(path, with: ".json")
+            return isIndex ? try openIndex(path, as: path) : try openSingle(path, as: path)
+        }
+        let folder = FilePath.ends(path, with: "/") ? path : path + "/"
+        let (index, single) = ("model.safetensors.index.json", "model.safetensors")
+        if try FileKind.of(folder + index) != nil { return try openIndex(folder + index, as: path) }
+        if try FileKind.of(folder + single) != nil { return try openSingle(folder + single, as: path) }
+        throw .noCheckpoint(folder: path, wanted: [index, single])
+    }
+
+    private static func openSingle(_ file: String, as path: String) throws(FormatError) -> WeightStore {
+        let safetensors = try Safetensors.open(file)
+        let tensors = safetensors.entries.map { StoredTensor($0, in: safetensors.file) }
+        return WeightStore(path: path, files: [safetensors.file.name], tensors: tensors)
+    }
+
+    private static func openIndex(_ file: String, as path: String) throws(FormatError) -> WeightStore {
+        let index = try SafetensorsIndex.open(file)
+        let tensors = try index.openShards()
+        return WeightStore(path: path, files: index.shards, tensors: tensors)
+    }
+
+    /// The names of all tensors, file by file, in the order of their bytes.
+    package var names: [String] { tensors.map(\.name) }
+
+    /// The number of tensors.
+    package var count: Int { tensors.count }
+
+    /// All tensors, without a record of it.
+    package var all: [StoredTensor] { tensors }
+
+    /// The tensor `name` or nil, without a record of it.
+    package func peek(_ name: String) -> StoredTensor? { places[ExactString(name)].map { tensors[$0] } }
+
+    /// The tensor `name`, which then counts as read.
+    ///
+    /// - Throws: `FormatError.noTensor`.
+    package func tensor(named name: String) throws(FormatError) -> StoredTensor {
+        guard let place = places[ExactString(name)] else { throw .noTensor(name, checkpoint: path) }
+        wasRead.withLock { $0[place] = true }
+        return tensors[place]
+    }
+
+    /// The names of the tensors that nobody has read, in the order of `names`.
+    package var unread: [String] {
+        wasRead.withLock { $0 }.enumerated().filter { !$0.element }.map { tensors[$0.offset].name }
+    }
+
+    /// Checks that every tensor was read, save those that `isUnused` names.
+    ///
+    /// - Throws: `FormatError.unreadTensors`.
+    package func requireAllRead(except isUnused: (String) -> Bool = { _ in false }) throws(FormatError) {
+        let names = unread.filter { !isUnused($0) }
+        guard names.isEmpty else { throw .unreadTensors(names, checkpoint: path) }
+    }
+}
