@@ -14,8 +14,12 @@ struct House {
     }
 
     /// A C target of ours.
-    func c(_ name: String, _ dependencies: [Target.Dependency] = [], kernels isKernels: Bool = false) -> Target {
-        .target(name: name, dependencies: dependencies, cSettings: isKernels ? kernels : c)
+    func c(
+        _ name: String, _ dependencies: [Target.Dependency] = [], kernels isKernels: Bool = false, linking libraries: [String] = []
+    ) -> Target {
+        .target(
+            name: name, dependencies: dependencies, cSettings: isKernels ? kernels : c,
+            linkerSettings: libraries.map { .linkedLibrary($0) })
     }
 
     /// A Swift library target.
@@ -51,7 +55,8 @@ let package = Package(
         // Floor 0: C.
         house.c("CVLKernels", kernels: true),
         house.c("CVLPool"),
-        house.c("CVLCodecs", ["CJPEG", "CPNG", "CWebP", "CGIF", "CTIFF"]),
+        // giflib has no pkg-config file, so the linker is told by hand.
+        house.c("CVLCodecs", ["CJPEG", "CPNG", "CWebP", "CGIF", "CTIFF"], linking: ["gif"]),
         house.system("CJPEG", "libjpeg", apt: "libjpeg62-turbo-dev", brew: "jpeg-turbo"),
         house.system("CPNG", "libpng", apt: "libpng-dev", brew: "libpng"),
         house.system("CWebP", "libwebpdemux", apt: "libwebp-dev", brew: "webp"),

@@ -1,0 +1,1 @@
+#include <stdio.h>n#include <jpeglib.h>n#include <jerror.h>
