@@ -1,1 +1,2 @@
-#include <ft2build.h>n#include FT_FREETYPE_H
+#include <ft2build.h>
+#include FT_FREETYPE_H

@@ -1,1 +1,3 @@
-#include <stdio.h>n#include <jpeglib.h>n#include <jerror.h>
+#include <stdio.h>
+#include <jpeglib.h>
+#include <jerror.h>

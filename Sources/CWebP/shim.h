@@ -1,1 +1,2 @@
-#include <webp/decode.h>n#include <webp/demux.h>
+#include <webp/decode.h>
+#include <webp/demux.h>

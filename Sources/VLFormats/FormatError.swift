@@ -178,3 +178,8 @@ extension TensorFault: CustomStringConvertible {
         "[" + shape.prefix(8).map(String.init).joined(separator: ", ") + (shape.count > 8 ? ", …]" : "]")
     }
 }
+
+extension FormatError {
+    /// The errno of a file that is not there.
+    package static let noSuchFile: Int32 = ENOENT
+}

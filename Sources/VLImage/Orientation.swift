@@ -66,6 +66,22 @@ package enum Orientation: Int, Sendable, CaseIterable {
         case .threeQuarterTurn: (height - bottom, left, height - top, right)
         }
     }
+
+    /// The orientation that undoes this one.
+    package var inverse: Orientation {
+        switch self {
+        case .quarterTurn: .threeQuarterTurn
+        case .threeQuarterTurn: .quarterTurn
+        default: self
+        }
+    }
+
+    /// A box of the stored picture in the upright one; `width` and `height` are the stored picture's.
+    package func upright(
+        left: Int, top: Int, right: Int, bottom: Int, width: Int, height: Int
+    ) -> (left: Int, top: Int, right: Int, bottom: Int) {
+        inverse.stored(left: left, top: top, right: right, bottom: bottom, width: width, height: height)
+    }
 }
 
 /// Finds the orientation tag in a picture file's EXIF data; anything odd there counts as upright.

@@ -21,6 +21,8 @@ package enum LoadError: Error, CustomStringConvertible {
     case unsupported(file: String, what: String, known: String)
     /// The tokenizer lacks a token that the model family needs.
     case missingToken(file: String, token: String)
+    /// The tokenizer's file is damaged or of another kind.
+    case tokenizer(description: String)
     /// Something that the model needs does not fit into memory.
     case memory(what: String, needed: Int, available: Int)
 
@@ -45,6 +47,8 @@ package enum LoadError: Error, CustomStringConvertible {
             "\(file): \(what) is not supported; known: \(known)"
         case .missingToken(let file, let token):
             "\(file): expected a token '\(token)', found none"
+        case .tokenizer(let text):
+            text
         case .memory(let what, let needed, let available):
             "\(what): needs \(needed / 1_048_576) MiB of memory, and \(available / 1_048_576) MiB are available"
         }

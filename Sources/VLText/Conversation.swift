@@ -51,8 +51,6 @@ package enum PromptSegment: Sendable, Equatable {
     case text(String)
     /// The tokens of a picture, counted over the whole conversation.
     case image(Int)
-    /// The bare image token without a picture behind it.
-    case imageToken
 }
 
 /// A model family's way of writing conversations.
@@ -82,8 +80,8 @@ package enum ConversationTemplate: String, Sendable, CaseIterable {
 
     private func role(_ message: Message, _ index: Int) throws(ConversationError) -> Role {
         switch message.role {
-        case "user", roles.user: return .user
-        case "assistant", roles.assistant: return .assistant
+        case "user", "<|User|>", roles.user: return .user
+        case "assistant", "<|Assistant|>", roles.assistant: return .assistant
         case "system", "deepseekapi-sys":
             if index == 0 { return .system }
             throw .role(index: index, expected: "a system message at the beginning only", found: message.role)

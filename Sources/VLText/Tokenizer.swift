@@ -24,10 +24,12 @@ package struct Tokenizer: Sendable {
 
     /// Reads a `tokenizer.json`.
     ///
-    /// - Parameter file: its name, for messages.
+    /// - Parameters:
+    ///   - file: its name, for messages.
+    ///   - special: texts that are special tokens, whatever the file says of them.
     /// - Throws: `TokenizerError`.
-    package init(json bytes: [UInt8], file: String) throws(TokenizerError) {
-        let parts = try TokenizerFile(bytes, name: file)
+    package init(json bytes: [UInt8], file: String, special: [String] = []) throws(TokenizerError) {
+        let parts = try TokenizerFile(bytes, name: file, special: special)
         try self.init(parts)
     }
 

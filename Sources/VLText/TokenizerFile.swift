@@ -25,7 +25,9 @@ struct TokenizerFile {
     /// Reads the file.
     ///
     /// - Throws: `TokenizerError`.
-    init(_ bytes: [UInt8], name: String) throws(TokenizerError) {
+    ///
+    /// - Parameter special: texts that are special tokens, whatever the file says; new ones get the next ids.
+    init(_ bytes: [UInt8], name: String, special: [String] = []) throws(TokenizerError) {
         self.name = name
         var rest = JSONObject()
         do {
@@ -49,6 +51,7 @@ struct TokenizerFile {
         }
         try checkModel()
         try readAdded(rest["added_tokens"])
+        ensureSpecial(special)
         try readNormalizer(rest["normalizer"])
         try readPreTokenizer(rest["pre_tokenizer"])
         try readDecoder(rest["decoder"])
@@ -180,6 +183,26 @@ struct TokenizerFile {
                     id: Int32(id), text: bytes, isSpecial: flags["special"] ?? false, isNormalized: flags["normalized"] ?? true,
                     stripsLeft: flags["lstrip"] ?? false, stripsRight: flags["rstrip"] ?? false,
                     isSingleWord: flags["single_word"] ?? false))
+        }
+    }
+
+    /// Makes texts special tokens as `add_special_tokens` of transformers does.
+    private mutating func ensureSpecial(_ texts: [String]) {
+        var next: Int32 = 0
+        vocabulary.forEach { next = max(next, $1 + 1) }
+        for token in added { next = max(next, token.id + 1) }
+        for text in texts {
+            let bytes = Array(text.utf8)
+            if let place = added.firstIndex(where: { $0.text == bytes }) {
+                added[place].isSpecial = true
+                continue
+            }
+            let id = vocabulary.id(bytes) ?? next
+            if id == next { next += 1 }
+            added.append(
+                AddedToken(
+                    id: id, text: bytes, isSpecial: true, isNormalized: false, stripsLeft: false, stripsRight: false,
+                    isSingleWord: false))
         }
     }
 

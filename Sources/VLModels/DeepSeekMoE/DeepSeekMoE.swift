@@ -88,6 +88,8 @@ package struct DeepSeekMoE: LanguageModel {
         }
     }
 
+    /// Type of the embedding, which stands for the matrices' type.
+    package var weightType: DType { embedding.type }
     package var hiddenSize: Int { config.hiddenSize }
     package var vocabularySize: Int { config.vocabularySize }
     package var maxPositions: Int { config.maxPositions }

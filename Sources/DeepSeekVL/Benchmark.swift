@@ -1,0 +1,206 @@
+import CVLKernels
+import VLJSON
+import VLModels
+import VLTensor
+
+/// Measures a model: load, vision, prefill, decode, peak memory, and the machine's limits beside them.
+package struct Benchmark {
+    /// What to measure.
+    package enum Part: String, CaseIterable, Sendable {
+        case all, language, vision
+    }
+
+    package var part = Part.all
+    /// Tokens of a prefill.
+    package var promptTokens = 512
+    /// Tokens that are decoded.
+    package var generatedTokens = 64
+    /// Tiles that are encoded at once.
+    package var tiles = 1
+    /// Sequences that decode together.
+    package var batch = 1
+    /// Measurements of each part; the median is reported.
+    package var repeats = 5
+    /// Positions that the cache holds before prefill and decode.
+    package var depth = 0
+    package var measuresLimits = false
+
+    package init() {}
+
+    /// Median, smallest and largest of some measurements.
+    package struct Spread {
+        package let median, minimum, maximum: Double
+
+        package init(_ values: [Double]) {
+            let sorted = values.sorted()
+            minimum = sorted.first ?? 0
+            maximum = sorted.last ?? 0
+            let middle = sorted.count / 2
+            median = sorted.isEmpty ? 0 : sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+        }
+    }
+
+    /// What was measured, in the order of the report.
+    package struct Report {
+        package var config: String
+        package var weights: String
+        package var threads: Int
+        package var instructionSet: String
+        package var loadSeconds: Double
+        package var modelBytes: Int
+        package var vision: (tiles: Int, seconds: Spread, flops: Double)?
+        package var prefill: (tokens: Int, seconds: Spread, flops: Double)?
+        package var decode: (tokens: Int, seconds: Spread, bytesPerToken: Double, batch: Int)?
+        /// Whether matrix products run in bfloat16.
+        package var computesInBF16 = false
+        package var limits: Limits?
+    }
+
+    /// What the machine can do with the same threads.
+    package struct Limits {
+        package var readGigabytesPerSecond, f32Gigaflops, bf16Gigaflops, int8Gigaops: Double
+    }
+
+    /// Runs the measurements; `onStep` names each before it starts.
+    ///
+    /// - Parameter weightBytes: bytes of one weight, for the bytes that a decoded token reads.
+    package func measure(
+        _ model: any VisionLanguageModel, name: String, weights: String, weightBytes: Double, modelBytes: Int,
+        loadSeconds: Double, run: Run, onStep: (String) -> Void
+    ) -> Report {
+        var report = Report(
+            config: name, weights: weights, threads: run.pool.threads, instructionSet: run.instructionSet,
+            loadSeconds: loadSeconds, modelBytes: modelBytes)
+        report.computesInBF16 =
+            weights == DType.bfloat16.rawValue && run.compute == .auto && run.kernels.pointee.nt_bf16_bf16 != nil
+        if measuresLimits {
+            onStep("limits")
+            report.limits = Self.limits(run.pool)
+        }
+        if part != .language {
+            onStep("vision")
+            report.vision = measureVision(model, run)
+        }
+        if part != .vision {
+            let language = model.language
+            onStep("prefill")
+            report.prefill = measurePrefill(language, run)
+            onStep("decode")
+            let decode = measureDecode(language, weightBytes: weightBytes, run)
+            report.decode = (decode.0, decode.1, decode.2, batch)
+        }
+        return report
+    }
+
+    private func repeated(_ body: () -> Double) -> Spread {
+        _ = body()
+        return Spread((0..<max(1, repeats)).map { _ in body() })
+    }
+
+    private func time(_ body: () -> Void) -> Double {
+        let clock = ContinuousClock()
+        let start = clock.now
+        body()
+        return (clock.now - start).seconds
+    }
+
+    private func measureVision(_ model: any VisionLanguageModel, _ run: Run) -> (Int, Spread, Double) {
+        let count = tiles * 3 * model.tileSize * model.tileSize
+        let pixels = (0..<count).map { Float($0 % 255) / 127.5 - 1 }
+        let spread = repeated {
+            time {
+                run.scoped {
+                    pixels.withUnsafeBufferPointer { pixels in
+                        guard let base = pixels.baseAddress else { return }
+                        _ = model.encode(base, tiles: tiles, run)
+                    }
+                }
+            }
+        }
+        return (tiles, spread, model.visionFlopsPerTile * Double(tiles))
+    }
+
+    private func cache(_ language: any LanguageModel, _ run: Run, more: Int) -> KVCache {
+        let type: DType = run.compute == .float32 ? .float32 : .bfloat16
+        let cache = KVCache(language.cacheLayout(type), maximum: depth + more)
+        cache.reserve(depth + more)
+        cache.advance(depth)
+        return cache
+    }
+
+    private func ids(_ count: Int, _ language: any LanguageModel) -> [Int32] {
+        (0..<count).map { Int32(($0 * 7919 + 13) % language.vocabularySize) }
+    }
+
+    private func measurePrefill(_ language: any LanguageModel, _ run: Run) -> (Int, Spread, Double) {
+        let ids = ids(promptTokens, language)
+        let spread = repeated {
+            let cache = cache(language, run, more: promptTokens)
+            return time {
+                run.scoped {
+                    let x = run.workspace.matrix(promptTokens, language.hiddenSize)
+                    ids.withUnsafeBufferPointer { language.embed($0, into: x, run) }
+                    language.forward(
+                        x, Batch([Segment(rows: 0..<promptTokens, cache: cache, firstPosition: depth)]), run)
+                    _ = language.logits(language.finalNorm(x[rows: promptTokens - 1..<promptTokens], run), run)
+                }
+            }
+        }
+        // The output head runs for the last token only.
+        let head = Double(language.hiddenSize * language.vocabularySize)
+        let perToken = 2 * (Double(language.activeParameters) - head)
+        return (promptTokens, spread, perToken * Double(promptTokens) + 2 * head)
+    }
+
+    private func measureDecode(_ language: any LanguageModel, weightBytes: Double, _ run: Run) -> (Int, Spread, Double) {
+        let caches = (0..<batch).map { _ in cache(language, run, more: generatedTokens) }
+        let ids = ids(batch, language)
+        let spread = repeated {
+            for cache in caches { cache.truncate(to: depth) }
+            return time {
+                for _ in 0..<generatedTokens {
+                    run.scoped {
+                        let x = run.workspace.matrix(batch, language.hiddenSize)
+                        ids.withUnsafeBufferPointer { language.embed($0, into: x, run) }
+                        let segments = caches.enumerated().map {
+                            Segment(rows: $0..<$0 + 1, cache: $1, firstPosition: $1.count)
+                        }
+                        language.forward(x, Batch(segments), run)
+                        _ = language.logits(language.finalNorm(x, run), run)
+                    }
+                }
+            }
+        }
+        let cacheBytes = Double(caches[0].layout.bytesPerToken) * (Double(depth) + Double(generatedTokens) / 2)
+        return (generatedTokens * batch, spread, Double(language.activeParameters) * weightBytes + cacheBytes)
+    }
+
+    /// Reads memory and multiplies on all threads of the pool; the best of three.
+    package static func limits(_ pool: ThreadPool) -> Limits {
+        let clock = ContinuousClock()
+        func best(_ body: () -> Double) -> Double {
+            (0..<3).map { _ in
+                let start = clock.now
+                let work = body()
+                return work / (clock.now - start).seconds / 1e9
+            }.max() ?? 0
+        }
+        let share = 256 << 20
+        let memory = WeightBuffer(byteCount: share * pool.threads)
+        guard let base = memory.bytes.baseAddress else { return Limits(readGigabytesPerSecond: 0, f32Gigaflops: 0, bf16Gigaflops: 0, int8Gigaops: 0) }
+        memory.bytes.initializeMemory(as: UInt8.self, repeating: 1)
+        let read = best {
+            pool.parallel(pool.threads) { _ = vl_probe_read(base + $0 * share, Int64(share)) }
+            return Double(share * pool.threads)
+        }
+        func probe(_ kernel: (Int64) -> Double) -> Double {
+            best {
+                pool.parallel(pool.threads) { _ in _ = kernel(10_000_000) }
+                return kernel(0) + Double(pool.threads) * kernel(1) * 10_000_000
+            }
+        }
+        return Limits(
+            readGigabytesPerSecond: read, f32Gigaflops: probe(vl_probe_f32), bf16Gigaflops: probe(vl_probe_bf16),
+            int8Gigaops: probe(vl_probe_int8))
+    }
+}

@@ -1,0 +1,271 @@
+import VLEngine
+import VLFormats
+import VLImage
+import VLModels
+import VLTensor
+import VLText
+
+/// A picture of a conversation: its bytes as they came, and what they show.
+package struct ConversationPicture: Sendable {
+    /// File name, or what else messages call it.
+    package var name: String
+    package var decoded: ImageFile.Decoded
+
+    package init(name: String, decoded: ImageFile.Decoded) {
+        self.name = name
+        self.decoded = decoded
+    }
+}
+
+/// A conversation with its pictures, ready to be asked.
+package struct ConversationInput: Sendable {
+    /// How the text becomes a prompt.
+    package enum Form: Sendable {
+        /// Messages through the model's template.
+        case messages([Message])
+        /// A ready prompt, taken as it is or put into the template (the official processor's prompt mode).
+        case prompt(String, appliesTemplate: Bool, system: String)
+    }
+
+    package var form: Form
+    package var pictures: [ConversationPicture]
+
+    package init(form: Form, pictures: [ConversationPicture]) {
+        self.form = form
+        self.pictures = pictures
+    }
+}
+
+/// What a conversation gave, with what checks need.
+package struct HostedAnswer {
+    package var answer: Answer
+    /// The pictures as the model saw them.
+    package var images: [PreparedImage]
+    /// Which pictures were turned upright.
+    package var pictures: [ConversationPicture]
+}
+
+/// A loaded model and what it needs to run: the synchronous heart of the library, confined to one thread.
+package final class ModelHost {
+    package let loaded: LoadedModel
+    package let run: Run
+    package let loadSeconds: Double
+    package private(set) var timings = GenerationTimings()
+
+    /// Loads a model.
+    ///
+    /// - Parameters:
+    ///   - path: a checkpoint's folder; nil for the default model.
+    ///   - threads: nil for one a physical core.
+    ///   - onLayer: called with (layers read, layers in all).
+    /// - Throws: `DeepSeekVLError`.
+    package init(
+        _ path: String?, threads: Int? = nil, compute: Compute = .auto, onLayer: (Int, Int) -> Void = { _, _ in }
+    ) throws(DeepSeekVLError) {
+        let clock = ContinuousClock()
+        let start = clock.now
+        let folder: String
+        if let path { folder = path } else { folder = try ModelLocation.defaultModel() }
+        run = Run(pool: ThreadPool(threads: threads), compute: compute)
+        do throws(LoadError) {
+            loaded = try Registry.load(folder, run: run, onLayer: onLayer)
+        } catch {
+            throw DeepSeekVLError(error)
+        }
+        loadSeconds = (clock.now - start).seconds
+    }
+
+    /// What messages call the model.
+    package var name: String { loaded.name }
+
+    /// The folder of the model that is used when none is named.
+    ///
+    /// - Throws: `DeepSeekVLError.noDefaultModel`.
+    package static func defaultModel() throws(DeepSeekVLError) -> String { try ModelLocation.defaultModel() }
+
+    /// The prompt of a conversation.
+    ///
+    /// - Throws: `DeepSeekVLError`.
+    package func prepare(
+        _ input: ConversationInput, tiling: Tiling, exif: EXIFOrientation
+    ) throws(DeepSeekVLError) -> PreparedPrompt {
+        let pictures = input.pictures.map { exif == .apply ? $0.decoded.upright : $0.decoded.stored }
+        let rule: TilingRule =
+            switch tiling {
+            case .auto: .auto
+            case .always: .always
+            case .never: .never
+            }
+        // Tags and pictures are matched before any picture is cut, so that a mistake costs nothing.
+        do throws(PromptError) {
+            switch input.form {
+            case .messages(let messages):
+                do throws(ConversationError) {
+                    _ = try loaded.processor.template.segments(messages)
+                } catch {
+                    throw .conversation(error)
+                }
+                let images = loaded.processor.prepare(pictures, rule, pool: run.pool)
+                return try loaded.processor.prompt(messages, images: images)
+            case .prompt(let text, let appliesTemplate, let system):
+                let images = loaded.processor.prepare(pictures, rule, pool: run.pool)
+                return try loaded.processor.prompt(
+                    text: text, appliesTemplate: appliesTemplate, system: system, images: images)
+            }
+        } catch {
+            throw .conversation(description: error.description)
+        }
+    }
+
+    /// Answers conversations together; each answer is what it would be alone.
+    ///
+    /// - Parameter onEvent: called with the conversation's number; returns false to cancel.
+    /// - Throws: `DeepSeekVLError`.
+    package func answer(
+        _ inputs: [ConversationInput], _ parameters: Parameters, tiling: Tiling = .auto, exif: EXIFOrientation = .apply,
+        onEvent: (Int, AnswerEvent) -> Bool = { _, _ in true }
+    ) throws(DeepSeekVLError) -> [HostedAnswer] {
+        try parameters.validate()
+        var prompts: [PreparedPrompt] = []
+        for input in inputs { prompts.append(try prepare(input, tiling: tiling, exif: exif)) }
+        var options = GenerationOptions()
+        options.maxTokens = parameters.maxTokens
+        options.endTokens = loaded.endTokens
+        options.chunkSize = parameters.chunkSize
+        options.stopsAtLoops = parameters.stopsAtLoops
+        options.sampling.temperature = Float(parameters.temperature)
+        options.sampling.topK = parameters.topK
+        options.sampling.topP = Float(parameters.topP)
+        options.sampling.minP = Float(parameters.minP)
+        options.sampling.repetitionPenalty = Float(parameters.repetitionPenalty)
+        let generator = Generator(language: loaded.model.language, vision: loaded.model, run: run)
+        var sequences: [Sequence] = []
+        for (index, prompt) in prompts.enumerated() {
+            // Conversations of a batch draw different numbers, each the same as alone with its own seed.
+            options.sampling.seed = parameters.seed &+ UInt64(index)
+            do throws(EngineError) {
+                sequences.append(try generator.sequence(prompt, options))
+            } catch {
+                throw DeepSeekVLError(error)
+            }
+        }
+        var texts = prompts.map { _ in AnswerText(loaded.tokenizer, stop: parameters.stop) }
+        generator.generate(sequences) { event in
+            switch event {
+            case .tilesEncoded(let done, let total): return onEvent(0, .tilesEncoded(done, of: total))
+            case .tokensPrefilled(let done, let total): return onEvent(0, .tokensPrefilled(done, of: total))
+            case .token(let index, let token):
+                let text = texts[index].push(token)
+                if texts[index].isStopped { generator.finish(sequences[index], .stopString) }
+                return text.isEmpty || onEvent(index, .text(text))
+            case .finished(let index, _):
+                let text = texts[index].finish()
+                return text.isEmpty || onEvent(index, .text(text))
+            }
+        }
+        timings = generator.timings
+        var answers: [HostedAnswer] = []
+        for (index, sequence) in sequences.enumerated() {
+            let answer = finished(sequence, texts[index], inputs[index], exif)
+            answers.append(HostedAnswer(answer: answer, images: prompts[index].images, pictures: inputs[index].pictures))
+            _ = onEvent(index, .finished(answer))
+        }
+        return answers
+    }
+
+    private func finished(
+        _ sequence: Sequence, _ text: AnswerText, _ input: ConversationInput, _ exif: EXIFOrientation
+    ) -> Answer {
+        let parser = GroundingParser(text.visibleBytes, tokens: text.tokenEnds)
+        let image = input.pictures.count - 1
+        var objects: [GroundedObject] = []
+        if image >= 0 {
+            let decoded = input.pictures[image].decoded
+            let seen = exif == .apply ? decoded.orientation : .upright
+            let swaps = seen.swapsSides
+            let width = swaps ? decoded.stored.height : decoded.stored.width
+            let height = swaps ? decoded.stored.width : decoded.stored.height
+            for found in parser.boxes {
+                objects.append(PixelBoxes.object(found, image, width, height, seen, decoded.orientation))
+            }
+        }
+        let prompt = sequence.prompt
+        return Answer(
+            text: text.visible, finishReason: (sequence.finish ?? .cancelled).rawValue, grounding: objects,
+            groundingProblems: parser.problems.map(\.description),
+            usage: Usage(
+                promptTokens: prompt.ids.count, imageTokens: prompt.imageTokens, cachedTokens: sequence.cachedTokens,
+                completionTokens: sequence.tokens.count),
+            tokens: sequence.tokens.map { Int($0.id) }, prompt: prompt.text, promptTokens: prompt.ids.map { Int($0) },
+            imageSpans: prompt.spans.map { [$0.start, $0.count] })
+    }
+}
+
+/// From the 0 to 999 of an answer to pixels.
+enum PixelBoxes {
+    /// An object with its box in the upright and in the stored picture.
+    ///
+    /// - Parameters:
+    ///   - width: of the picture as the model saw it; `height` likewise.
+    ///   - seen: the orientation that was applied before the model saw the picture.
+    ///   - orientation: the orientation that the file states.
+    static func object(
+        _ found: GroundedBox, _ image: Int, _ width: Int, _ height: Int, _ seen: Orientation, _ orientation: Orientation
+    ) -> GroundedObject {
+        // The official program multiplies by the side and cuts the fraction off.
+        func pixel(_ value: Int, _ side: Int) -> Int { Int(Double(value) / 999 * Double(side)) }
+        let box = [
+            pixel(found.box[0], width), pixel(found.box[1], height), pixel(found.box[2], width), pixel(found.box[3], height),
+        ]
+        var upright = box
+        var stored = box
+        if seen != .upright {
+            let back = seen.stored(left: box[0], top: box[1], right: box[2], bottom: box[3], width: width, height: height)
+            stored = [back.left, back.top, back.right, back.bottom]
+        } else if orientation != .upright {
+            let turned = orientation.upright(
+                left: box[0], top: box[1], right: box[2], bottom: box[3], width: width, height: height)
+            upright = [turned.left, turned.top, turned.right, turned.bottom]
+        }
+        return GroundedObject(
+            label: found.label, image: image, box: found.box, pixels: upright, storedPixels: stored,
+            confidence: found.confidence ?? 1)
+    }
+}
+
+/// An answer's text as it grows: whole characters, cut at stop strings.
+struct AnswerText {
+    private var decoder: StreamingDecoder
+    private var stops: StopStrings
+    private let tokenizer: Tokenizer
+    private var bytes: [UInt8] = []
+    private var ends: [(end: Int, logProbability: Float)] = []
+    /// What the caller has been given: the answer.
+    private(set) var visible = ""
+
+    init(_ tokenizer: Tokenizer, stop: [String]) {
+        self.tokenizer = tokenizer
+        decoder = StreamingDecoder(tokenizer)
+        stops = StopStrings(stop)
+    }
+
+    var isStopped: Bool { stops.isFound }
+
+    mutating func push(_ token: GeneratedToken) -> String {
+        bytes.append(contentsOf: tokenizer.bytes(of: token.id))
+        ends.append((bytes.count, token.logProbability))
+        return show(stops.push(decoder.push(token.id)))
+    }
+
+    mutating func finish() -> String { show(stops.push(decoder.finish()) + stops.finish()) }
+
+    private mutating func show(_ text: String) -> String {
+        visible += text
+        return text
+    }
+
+    /// The bytes that boxes are read from: all, or up to a stop string.
+    var visibleBytes: [UInt8] { isStopped ? Array(bytes.prefix(visible.utf8.count)) : bytes }
+
+    var tokenEnds: [(end: Int, logProbability: Float)] { ends }
+}

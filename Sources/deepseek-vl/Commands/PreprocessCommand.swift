@@ -1,0 +1,84 @@
+import ArgumentParser
+import DeepSeekVL
+import VLFormats
+import VLImage
+import VLJSON
+import VLModels
+import VLTensor
+
+/// Cuts pictures into tiles without running the model.
+struct PreprocessCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "preprocess",
+        abstract: "Cut pictures into tiles as the model sees them, and say what they cost.",
+        discussion: """
+            Example:
+
+              deepseek-vl preprocess Examples/shapes.png --dump tiles.safetensors
+            """)
+
+    @Option(
+        name: [.long, .customLong("model_path")],
+        help: ArgumentHelp("Folder of a checkpoint; the bundled model if omitted.", valueName: "folder"))
+    var model: String?
+    @OptionGroup var output: OutputOptions
+    @Option(help: "auto: tiles unless there are three or more pictures; always; never.")
+    var tiling = Tiling.auto
+    @Option(help: "apply: turns photos upright; ignore: takes them as stored.")
+    var exif = EXIFOrientation.apply
+    @Option(help: ArgumentHelp("Writes pixel_values, images_spatial_crop and tiles_u8.", valueName: "file.safetensors"))
+    var dump: String?
+    @Argument(help: "Pictures.")
+    var image: [String]
+
+    func run() throws {
+        let processor = try Loading.processor(model)
+        let pool = ThreadPool()
+        let tiled = tiling == .always || (tiling == .auto && image.count <= 2)
+        var report: [JSONValue] = []
+        var views: [PixelBuffer] = []
+        var crops: [Int64] = []
+        for path in image {
+            let picture = try PictureSource.read(path)
+            let seen = exif == .apply ? picture.decoded.upright : picture.decoded.stored
+            let cut = processor.tiles(seen, tiled: tiled, pool: pool)
+            views += cut.views
+            crops += [Int64(cut.tilesAcross), Int64(cut.tilesDown)]
+            let tokens = processor.imageTokens(tilesAcross: cut.tilesAcross, tilesDown: cut.tilesDown)
+            report.append([
+                "image": .string(path), "format": .string(picture.decoded.format.rawValue),
+                "width": .integer(Int64(seen.width)), "height": .integer(Int64(seen.height)),
+                "orientation": .integer(Int64(picture.decoded.orientation.rawValue)),
+                "tiles_across": .integer(Int64(cut.tilesAcross)), "tiles_down": .integer(Int64(cut.tilesDown)),
+                "tokens": .integer(Int64(tokens)),
+            ])
+            if output.format == .text {
+                Terminal.output(
+                    "\(path): \(seen.width) x \(seen.height) \(picture.decoded.format.rawValue), \(cut.tilesAcross) x \(cut.tilesDown) tiles and a view of the whole, \(tokens) tokens\n")
+            }
+        }
+        if let dump { try write(dump, views, crops, processor) }
+        if output.format == .json {
+            Terminal.output(String(decoding: JSONWriter.encode(["images": .array(report)], .pretty), as: UTF8.self) + "\n")
+        }
+    }
+
+    private func write(_ path: String, _ views: [PixelBuffer], _ crops: [Int64], _ processor: DeepSeekVL2Processor) throws {
+        let size = processor.tileSize
+        let pixels = processor.normalize(views)
+        let tensors = [
+            SafetensorsWriter.Tensor(
+                name: "pixel_values", dtype: .float32, shape: [views.count, 3, size, size],
+                bytes: pixels.withUnsafeBytes { Array($0) }),
+            SafetensorsWriter.Tensor(
+                name: "images_spatial_crop", dtype: .int64, shape: [crops.count / 2, 2], bytes: crops.withUnsafeBytes { Array($0) }),
+            SafetensorsWriter.Tensor(
+                name: "tiles_u8", dtype: .uint8, shape: [views.count, size, size, 3], bytes: views.flatMap(\.bytes)),
+        ]
+        do throws(FormatError) {
+            try SafetensorsWriter.write(path, tensors: tensors)
+        } catch {
+            throw CommandFailure(description: error.description)
+        }
+    }
+}

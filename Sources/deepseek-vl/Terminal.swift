@@ -1,0 +1,79 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// Standard output, standard error, and a progress bar on the latter when it is a terminal.
+enum Terminal {
+    /// Whether people look at standard error.
+    static var showsProgress: Bool { isatty(2) == 1 }
+    /// Whether people look at standard output.
+    static var outputIsTerminal: Bool { isatty(1) == 1 }
+
+    /// Writes to standard output at once; a reader that has gone ends the program quietly.
+    static func output(_ text: String) {
+        write(text, to: 1)
+    }
+
+    /// Writes a line to standard error.
+    static func note(_ text: String) {
+        write(text + "\n", to: 2)
+    }
+
+    /// Says what went wrong and ends the program: status 2 for wrong usage, else 1.
+    static func fail(_ message: String, usage: Bool) -> Never {
+        clearProgress()
+        let hint = usage ? " (see --help)" : ""
+        write("deepseek-vl: \(message.split(separator: "\n").joined(separator: " "))\(hint)\n", to: 2)
+        exit(usage ? 2 : 1)
+    }
+
+    /// Ends the program.
+    static func exit(_ status: Int32) -> Never {
+        #if canImport(Glibc)
+        Glibc.exit(status)
+        #elseif canImport(Musl)
+        Musl.exit(status)
+        #else
+        Darwin.exit(status)
+        #endif
+    }
+
+    /// Shows how far something is, on one line that the next call overwrites.
+    static func progress(_ what: String, _ done: Int, of total: Int) {
+        guard showsProgress, total > 0 else { return }
+        let width = 24, filled = width * min(done, total) / total
+        let bar = String(repeating: "#", count: filled) + String(repeating: "-", count: width - filled)
+        write("\r\u{1b}[K\(what) [\(bar)] \(done)/\(total)", to: 2)
+    }
+
+    /// Removes the progress line.
+    static func clearProgress() {
+        if showsProgress { write("\r\u{1b}[K", to: 2) }
+    }
+
+    private static func write(_ text: String, to descriptor: Int32) {
+        var bytes = Array(text.utf8)[...]
+        while !bytes.isEmpty {
+            let written = bytes.withUnsafeBytes { raw -> Int in
+                #if canImport(Glibc)
+                Glibc.write(descriptor, raw.baseAddress, raw.count)
+                #elseif canImport(Musl)
+                Musl.write(descriptor, raw.baseAddress, raw.count)
+                #else
+                Darwin.write(descriptor, raw.baseAddress, raw.count)
+                #endif
+            }
+            if written < 0 {
+                if errno == EINTR { continue }
+                let reason = String(cString: strerror(errno))
+                if descriptor == 1 && errno != EPIPE { fail("standard output: cannot write: \(reason)", usage: false) }
+                exit(1)
+            }
+            bytes = bytes.dropFirst(written)
+        }
+    }
+}
