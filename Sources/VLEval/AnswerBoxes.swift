@@ -1,28 +1,31 @@
 import VLJSON
 
 /// A box with corners from 0 to 999 of the picture's sides.
+///
+/// An answer may state one whose right or bottom lies before its left or top: it counts as a box,
+/// and overlaps nothing.
 struct Box: Equatable, Sendable {
     let left: Int
     let top: Int
     let right: Int
     let bottom: Int
 
-    /// Nil unless these are four numbers from 0 to 999, the first two no greater than the last two.
+    /// Nil unless these are four numbers from 0 to 999.
     init?(_ values: [Int]) {
-        guard values.count == 4, values.allSatisfy((0...999).contains), values[0] <= values[2],
-            values[1] <= values[3]
-        else { return nil }
+        guard values.count == 4, values.allSatisfy((0...999).contains) else { return nil }
         left = values[0]
         top = values[1]
         right = values[2]
         bottom = values[3]
     }
 
+    /// Nil unless this is an array of four such numbers, the first two no greater than the last two.
     init?(_ value: JSONValue) {
         guard let values = value.asArray else { return nil }
         let numbers = values.compactMap(\.asInt)
         guard numbers.count == values.count else { return nil }
         self.init(numbers)
+        guard left <= right, top <= bottom else { return nil }
     }
 
     var area: Int { (right - left) * (bottom - top) }
@@ -79,7 +82,7 @@ struct AnswerBoxes {
         bytes[index] == UInt8(ascii: "<") && bytes[index...].starts(with: tag)
     }
 
-    /// Where the list of boxes from `start` ends: at its closing tag, at another opening one or with the text.
+    /// Where the list of boxes from `start` ends: at its closing tag, an opening one or the end of the text.
     private static func endOfDetection(_ bytes: [UInt8], _ start: Int) -> Int {
         bytes.indices[start...].first { index in
             has(closeDet, bytes, index) || has(openRef, bytes, index) || has(openDet, bytes, index)

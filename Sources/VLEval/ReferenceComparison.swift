@@ -90,7 +90,7 @@ package struct ReferenceComparison: Sendable {
         places[ExactString(id)].map { references[$0] }
     }
 
-    /// Compares the tokens of an answer, without the one that ends it; a later answer replaces an earlier one.
+    /// Compares the tokens of an answer, without the one that ends it; a later answer replaces one before.
     ///
     /// - Returns: whether they are the reference's; nil if it has no answer to `id`.
     @discardableResult
@@ -101,7 +101,7 @@ package struct ReferenceComparison: Sendable {
         return isSame
     }
 
-    /// Compares the text of an answer to the byte; a later answer replaces an earlier one.
+    /// Compares the text of an answer to the byte; a later answer replaces one before.
     ///
     /// - Returns: whether it is the reference's; nil if it has no answer to `id`.
     @discardableResult

@@ -1,6 +1,6 @@
 import VLJSON
 
-/// Spells scores as a table, with four decimals.
+/// Spells scores as a table, with four decimals; halves are rounded to the even digit.
 package enum ScoreTable {
     /// Aligned columns for a terminal: name, value, number of cases.
     package static func text(_ scores: [Score]) -> String {
@@ -31,11 +31,13 @@ package enum ScoreTable {
         return .object(table)
     }
 
-    private static func rounded(_ value: Double) -> Double { (value * 10_000).rounded() / 10_000 }
+    private static func rounded(_ value: Double) -> Double {
+        (value * 10_000).rounded(.toNearestOrEven) / 10_000
+    }
 
     private static func decimals(_ value: Double) -> String {
         guard value.isFinite, value.magnitude < 1e9 else { return "\(value)" }
-        let units = Int((value * 10_000).rounded())
+        let units = Int((value * 10_000).rounded(.toNearestOrEven))
         let fraction = "\(units.magnitude % 10_000)"
         let sign = units < 0 ? "-" : ""
         return "\(sign)\(units.magnitude / 10_000)." + String(repeating: "0", count: 4 - fraction.count)

@@ -45,13 +45,14 @@ private enum Row: String, CaseIterable {
     case relation = "yes/no relation"
 }
 
-/// Scores answers by the definitions of the model's own table.
+/// Scores answers by definitions that give the model's own table.
 ///
 /// Most rows count answers that are the right one to the byte, but for white space around them. Boxes to find
 /// are paired with boxes of the answer one to one, greatest overlap first; `Acc@0.5` counts the boxes to find
 /// with an overlap (IoU) of at least 0.5. A box of a grounded caption is right if an object of the same label
-/// overlaps it by 0.5, each object once; precision and recall are means over the questions. The Chinese and the
-/// dialogue rows take a question with boxes to find as right if each is found at 0.5.
+/// overlaps it by 0.5, each object once; precision and recall are means over the questions. The rows of all
+/// Chinese questions and of dialogue turns take a question with boxes to find as right if each is found at
+/// 0.5, whatever else is stated.
 package struct Scorer: Sendable {
     private var sums: [Row: (sum: Double, count: Int)] = [:]
 

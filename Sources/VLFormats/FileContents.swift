@@ -15,6 +15,9 @@ package enum FileContents {
     /// Far above any configuration; a tree can take twenty times its text.
     package static let jsonLimit = 16_000_000
 
+    /// Whether a path leads to a file that could be read.
+    package static func exists(_ path: String) -> Bool { access(path, R_OK) == 0 }
+
     /// All bytes of a file of at most `limit` bytes.
     ///
     /// The bytes are copied, so a file that somebody shortens meanwhile gives fewer bytes and no crash.

@@ -16,7 +16,7 @@ struct DeepSeekVLCommand: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            AskCommand.self, BenchCommand.self, TokenizeCommand.self, PreprocessCommand.self,
+            AskCommand.self, EvalCommand.self, BenchCommand.self, TokenizeCommand.self, PreprocessCommand.self,
         ])
 
     static func main() {

@@ -1,0 +1,143 @@
+import ArgumentParser
+import DeepSeekVL
+import VLEval
+import VLFormats
+import VLJSON
+import VLModels
+import VLTensor
+import VLText
+
+/// Runs a question file and prints the table of task figures.
+struct EvalCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "eval",
+        abstract: "Ask the questions of a file and print how good the answers are, task by task.",
+        discussion: """
+            Examples:
+
+              deepseek-vl eval
+              deepseek-vl eval --compute float32 --reference Examples/shapes-eval-reference.jsonl
+            """)
+
+    @OptionGroup var model: ModelOptions
+    @OptionGroup var output: OutputOptions
+    @Option(help: ArgumentHelp("Questions as JSON lines; the bundled model's own if omitted.", valueName: "file.jsonl"))
+    var questions: String?
+    @Option(
+        help: ArgumentHelp(
+            "Folder of the pictures; if omitted, the question file's folder, its 'images', or the one of its name.",
+            valueName: "folder"))
+    var images: String?
+    @Option(
+        help: ArgumentHelp(
+            "Answers of the official code to compare with, token by token; a lead below 0.01 is forgiven.",
+            valueName: "file.jsonl"))
+    var reference: String?
+    @Option(help: ArgumentHelp("Writes the answers as JSON lines.", valueName: "file.jsonl"))
+    var answers: String?
+    @Option(help: "Asks the first so many questions only.")
+    var limit: Int?
+
+    func validate() throws {
+        if let limit, limit < 1 { throw ValidationError("--limit: expected a whole number from 1, found \(limit)") }
+    }
+
+    func run() throws {
+        let path = try questions ?? bundledQuestions()
+        var list = try QuestionFile.parse(try read(path), file: path)
+        if let limit { list = Array(list.prefix(limit)) }
+        var comparison = try reference.map { try ReferenceComparison.parse(try read($0), file: $0) }
+        let host = try ModelHost(model.model, threads: model.threads, compute: model.compute)
+        var scorer = Scorer()
+        var lines: [UInt8] = []
+        var cache: (name: String, picture: ConversationPicture)?
+        var parameters = Parameters()
+        parameters.maxTokens = 256
+        for (index, question) in list.enumerated() {
+            Terminal.progress("questions", index, of: list.count)
+            var pictures: [ConversationPicture] = []
+            for name in question.images {
+                if let cache, cache.name == name {
+                    pictures.append(cache.picture)
+                } else {
+                    let picture = try PictureSource.read(try find(name, path))
+                    pictures.append(picture)
+                    cache = (name, picture)
+                }
+            }
+            let messages = Self.messages(question)
+            let input = ConversationInput(form: .messages(messages), pictures: pictures)
+            let answer = try host.answer([input], parameters)[0].answer
+            scorer.add(question, answer: answer.text)
+            _ = comparison?.add(question.id, tokens: answer.tokens)
+            let record: JSONValue = [
+                "id": .string(question.id), "text": .string(answer.text),
+                "ids": .array(answer.tokens.map { .integer(Int64($0)) }),
+                "prompt_tokens": .integer(Int64(answer.usage.promptTokens)),
+            ]
+            lines += JSONWriter.encode(record) + [0x0a]
+        }
+        Terminal.clearProgress()
+        if let answers { try AtomicFile.write(answers, lines) }
+        try report(scorer.scores, comparison, count: list.count)
+    }
+
+    private func report(_ scores: [Score], _ comparison: ReferenceComparison?, count: Int) throws {
+        switch output.format {
+        case .text:
+            Terminal.output(ScoreTable.text(scores))
+            if let comparison {
+                Terminal.output(comparison.text)
+            }
+        case .json:
+            var object: JSONObject = ["questions": .integer(Int64(count)), "scores": ScoreTable.json(scores)]
+            if let comparison {
+                object["reference"] = [
+                    "compared": .integer(Int64(comparison.comparedCount)), "same": .integer(Int64(comparison.sameCount)),
+                    "differences": .array(comparison.differences.map { ["id": .string($0.id), "lead": .number($0.lead)] }),
+                ]
+            }
+            Terminal.output(String(decoding: JSONWriter.encode(.object(object), .pretty), as: UTF8.self) + "\n")
+        }
+        if let comparison, !comparison.passes {
+            throw CommandFailure(description: "answers differ from the reference")
+        }
+    }
+
+    /// A question after its history; pictures belong to the messages whose texts have their tags.
+    private static func messages(_ question: Question) -> [Message] {
+        var messages: [Message] = []
+        for (asked, answered) in question.history {
+            messages.append(
+                Message(role: "<|User|>", content: asked, imageCount: ConversationTemplate.imageTags(asked)))
+            messages.append(Message(role: "<|Assistant|>", content: answered))
+        }
+        let text = question.question
+        messages.append(Message(role: "<|User|>", content: text, imageCount: ConversationTemplate.imageTags(text)))
+        messages.append(Message(role: "<|Assistant|>", content: ""))
+        return messages
+    }
+
+    private func read(_ path: String) throws -> [UInt8] {
+        do throws(FormatError) {
+            return try FileContents.read(path, limit: 1 << 30)
+        } catch {
+            throw CommandFailure(description: error.description)
+        }
+    }
+
+    /// The question file beside the bundled model.
+    private func bundledQuestions() throws -> String {
+        let model = try ModelHost.defaultModel()
+        return model + "/../../Examples/shapes-eval.jsonl"
+    }
+
+    private func find(_ name: String, _ file: String) throws -> String {
+        if name.hasPrefix("/") { return name }
+        if let images { return images + "/" + name }
+        let folder = file.lastIndex(of: "/").map { String(file[..<$0]) } ?? "."
+        let stem = file.split(separator: "/").last.map { $0.prefix { $0 != "." } } ?? ""
+        let places = ["\(folder)/\(name)", "\(folder)/images/\(name)", "\(folder)/\(stem)/\(name)"]
+        return places.first { FileContents.exists($0) } ?? places[0]
+    }
+}
