@@ -15,11 +15,17 @@ struct House {
 
     /// A C target of ours.
     func c(
-        _ name: String, _ dependencies: [Target.Dependency] = [], kernels isKernels: Bool = false, linking libraries: [String] = []
+        _ name: String,
+        _ dependencies: [Target.Dependency] = [],
+        kernels isKernels: Bool = false,
+        linking libraries: [String] = []
     ) -> Target {
         .target(
-            name: name, dependencies: dependencies, cSettings: isKernels ? kernels : c,
-            linkerSettings: libraries.map { .linkedLibrary($0) })
+            name: name,
+            dependencies: dependencies,
+            cSettings: isKernels ? kernels : c,
+            linkerSettings: libraries.map { .linkedLibrary($0) }
+        )
     }
 
     /// A Swift library target.
@@ -78,22 +84,40 @@ let package = Package(
         // Floor 4: requests in, tokens out.
         house.library("VLEngine", ["VLModels", "VLTensor", "VLText"]),
         // Floor 5: programs as libraries.
-        house.library("DeepSeekVL", ["CVLKernels", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLText", "VLImage", "VLJSON"]),
+        house.library(
+            "DeepSeekVL",
+            ["CVLKernels", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLText", "VLImage", "VLJSON"]
+        ),
         house.library("VLEval", ["VLJSON"]),
         // Floor 6: the command line.
         .executableTarget(
             name: "deepseek-vl",
-            dependencies: ["DeepSeekVL", "VLEval", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLText", "VLImage", "VLDraw", "VLJSON", "CVLKernels", argumentParser],
-            swiftSettings: house.swift),
+            dependencies: [
+                "DeepSeekVL", "VLEval", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLText", "VLImage",
+                "VLDraw", "VLJSON", "CVLKernels", argumentParser,
+            ],
+            swiftSettings: house.swift
+        ),
         // Tests.
-        .target(name: "VLTestSupport", dependencies: ["VLJSON"], path: "Tests/VLTestSupport", swiftSettings: house.swift),
+        .target(
+            name: "VLTestSupport",
+            dependencies: ["VLJSON"],
+            path: "Tests/VLTestSupport",
+            swiftSettings: house.swift
+        ),
         house.tests("KernelTests", ["CVLKernels"]),
         house.tests("TensorTests", ["VLTensor", "CVLKernels", "CVLPool"]),
         house.tests("JSONTests", ["VLJSON"]),
         house.tests("FormatsTests", ["VLFormats", "VLJSON"]),
+        house.tests("TextTests", ["VLText", "VLJSON"]),
+        house.tests("ImageTests", ["VLImage", "VLJSON"]),
+        house.tests("EngineTests", ["VLEngine", "VLFormats", "VLJSON"]),
         house.tests("DrawTests", ["VLDraw", "VLImage"]),
         house.tests("EvalTests", ["VLEval", "VLJSON"]),
-        house.tests("LibraryTests", ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLTensor", "VLJSON"]),
+        house.tests(
+            "LibraryTests",
+            ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLTensor", "VLJSON"]
+        ),
     ],
     swiftLanguageModes: [.v6],
     cLanguageStandard: .c17

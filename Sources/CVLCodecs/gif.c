@@ -28,50 +28,59 @@ static int fail(GifFileType *file, char *error, const char *text) {
     return vl_codec_fail(error, reason ? reason : text);
 }
 
+// Goes to the first picture; returns its transparent colour, or -1 after a fault.
+static int find_picture(GifFileType *file) {
+    int transparent = 0;
+    for (;;) {
+        GifRecordType record;
+        if (DGifGetRecordType(file, &record) == GIF_ERROR || record == TERMINATE_RECORD_TYPE) return -1;
+        if (record == IMAGE_DESC_RECORD_TYPE) return DGifGetImageDesc(file) == GIF_ERROR ? -1 : transparent;
+        if (record != EXTENSION_RECORD_TYPE) continue;
+        int kind = 0;
+        GifByteType *block = 0;
+        if (DGifGetExtension(file, &kind, &block) == GIF_ERROR) return -1;
+        if (kind == GRAPHICS_EXT_FUNC_CODE && block && block[0] >= 4 && block[1] & 1) transparent = block[4];
+        while (block) {
+            if (DGifGetExtensionNext(file, &block) == GIF_ERROR) return -1;
+        }
+    }
+}
+
+// Without a table indexes are shades of grey; beyond the table's end all is black.
+static void put(uint8_t *out, const ColorMapObject *colors, int index) {
+    const GifByteType shade = colors ? 0 : (GifByteType)index;
+    GifColorType color = {shade, shade, shade};
+    if (colors && index < colors->ColorCount) color = colors->Colors[index];
+    out[0] = color.Red;
+    out[1] = color.Green;
+    out[2] = color.Blue;
+}
+
 int vl_gif_read(const uint8_t *bytes, size_t size, vl_image_info *result, uint8_t *rgb, char *error) {
     source from = {bytes, size, 0};
     int code = 0;
     GifFileType *file = DGifOpen(&from, read_bytes, &code);
     if (!file) return vl_codec_fail(error, "a damaged GIF header");
+    const int transparent = find_picture(file);
+    if (transparent < 0) return fail(file, error, "a GIF without a picture");
+    const GifImageDesc *frame = &file->Image;
+    // A picture that reaches over its canvas widens it.
+    const int right = frame->Left + frame->Width, bottom = frame->Top + frame->Height;
+    const int64_t width = right > file->SWidth ? right : file->SWidth;
+    const int64_t height = bottom > file->SHeight ? bottom : file->SHeight;
     if (!rgb) {
-        result->width = file->SWidth;
-        result->height = file->SHeight;
+        result->width = width;
+        result->height = height;
         DGifCloseFile(file, &code);
         return 0;
     }
-    int transparent = 0;
-    for (;;) {
-        GifRecordType record;
-        if (DGifGetRecordType(file, &record) == GIF_ERROR) return fail(file, error, "a damaged GIF");
-        if (record == TERMINATE_RECORD_TYPE) return fail(file, error, "a GIF without a picture");
-        if (record == EXTENSION_RECORD_TYPE) {
-            int kind = 0;
-            GifByteType *block = 0;
-            if (DGifGetExtension(file, &kind, &block) == GIF_ERROR) return fail(file, error, "a damaged GIF extension");
-            if (kind == GRAPHICS_EXT_FUNC_CODE && block && block[0] >= 4 && block[1] & 1) transparent = block[4];
-            while (block) {
-                if (DGifGetExtensionNext(file, &block) == GIF_ERROR) return fail(file, error, "a damaged GIF extension");
-            }
-            continue;
-        }
-        if (record == IMAGE_DESC_RECORD_TYPE) break;
-    }
-    if (DGifGetImageDesc(file) == GIF_ERROR) return fail(file, error, "a damaged GIF picture");
-    const GifImageDesc *frame = &file->Image;
+    if (width != result->width || height != result->height) return fail(file, error, "two sizes in one GIF");
     const ColorMapObject *colors = frame->ColorMap ? frame->ColorMap : file->SColorMap;
-    const int64_t width = result->width, height = result->height;
-    if (!colors || colors->ColorCount <= 0) return fail(file, error, "a GIF without colours");
-    if (frame->Left < 0 || frame->Top < 0 || frame->Width <= 0 || frame->Height <= 0 || frame->Left + frame->Width > width ||
-        frame->Top + frame->Height > height)
-        return fail(file, error, "a GIF picture outside its canvas");
+    if (frame->Left < 0 || frame->Top < 0 || frame->Width <= 0 || frame->Height <= 0)
+        return fail(file, error, "a GIF picture without pixels");
     GifByteType *line = (GifByteType *)malloc((size_t)frame->Width);
     if (!line) return fail(file, error, "no memory for a GIF row");
-    const GifColorType *fill = &colors->Colors[transparent < colors->ColorCount ? transparent : 0];
-    for (int64_t i = 0; i < width * height; i++) {
-        rgb[3 * i] = fill->Red;
-        rgb[3 * i + 1] = fill->Green;
-        rgb[3 * i + 2] = fill->Blue;
-    }
+    for (int64_t i = 0; i < width * height; i++) put(rgb + 3 * i, colors, transparent);
     static const int starts[4] = {0, 4, 2, 1}, steps[4] = {8, 8, 4, 2};
     const int passes = frame->Interlace ? 4 : 1;
     for (int pass = 0; pass < passes; pass++) {
@@ -82,13 +91,7 @@ int vl_gif_read(const uint8_t *bytes, size_t size, vl_image_info *result, uint8_
                 return fail(file, error, "GIF data that end early");
             }
             uint8_t *out = rgb + ((int64_t)(frame->Top + y) * width + frame->Left) * 3;
-            for (int x = 0; x < frame->Width; x++) {
-                const GifColorType none = {0, 0, 0};
-                const GifColorType *color = line[x] < colors->ColorCount ? &colors->Colors[line[x]] : &none;
-                out[3 * x] = color->Red;
-                out[3 * x + 1] = color->Green;
-                out[3 * x + 2] = color->Blue;
-            }
+            for (int x = 0; x < frame->Width; x++) put(out + 3 * x, colors, line[x]);
         }
     }
     free(line);

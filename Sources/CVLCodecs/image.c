@@ -16,6 +16,8 @@ vl_image_format vl_image_sniff(const uint8_t *bytes, size_t size) {
     if (size >= 12 && memcmp(bytes, "RIFF", 4) == 0 && memcmp(bytes + 8, "WEBP", 4) == 0) return VL_IMAGE_WEBP;
     if (size >= 6 && (memcmp(bytes, "GIF87a", 6) == 0 || memcmp(bytes, "GIF89a", 6) == 0)) return VL_IMAGE_GIF;
     if (size >= 4 && (memcmp(bytes, "II*\0", 4) == 0 || memcmp(bytes, "MM\0*", 4) == 0)) return VL_IMAGE_TIFF;
+    // The same with 64-bit offsets.
+    if (size >= 4 && (memcmp(bytes, "II+\0", 4) == 0 || memcmp(bytes, "MM\0+", 4) == 0)) return VL_IMAGE_TIFF;
     return VL_IMAGE_UNKNOWN;
 }
 
@@ -41,8 +43,7 @@ int vl_image_probe(const uint8_t *bytes, size_t size, vl_image_info *info, char 
 int vl_image_decode(const uint8_t *bytes, size_t size, const vl_image_info *info, uint8_t *rgb, char *error) {
     vl_image_info copy = *info;
     error[0] = 0;
-    if (read_image(bytes, size, &copy, rgb, error)) return 1;
-    return 0;
+    return read_image(bytes, size, &copy, rgb, error);
 }
 
 void vl_codecs_free(void *block) { free(block); }

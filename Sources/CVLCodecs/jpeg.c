@@ -8,6 +8,9 @@
 
 #include "codecs.h"
 
+// Pixels from which on fewer scans are taken.
+enum { LARGE_PICTURE = 24 << 20 };
+
 typedef struct {
     struct jpeg_error_mgr base;
     jmp_buf jump;
@@ -33,23 +36,21 @@ static void on_message(j_common_ptr info, int level) {
 
 static void on_progress(j_common_ptr info) {
     if (!info->is_decompressor) return;
-    if (((j_decompress_ptr)info)->input_scan_number > VL_JPEG_SCAN_LIMIT) {
+    const j_decompress_ptr decoder = (j_decompress_ptr)info;
+    // Scans of a few bytes each may go over all of a large picture.
+    const int64_t pixels = (int64_t)decoder->image_width * decoder->image_height;
+    const int limit = pixels > LARGE_PICTURE ? VL_JPEG_SCAN_LIMIT / 4 : VL_JPEG_SCAN_LIMIT;
+    if (decoder->input_scan_number > limit) {
         error_manager *manager = (error_manager *)info->err;
-        snprintf(manager->text, VL_IMAGE_ERROR_SIZE, "more than %d scans", (int)VL_JPEG_SCAN_LIMIT);
+        snprintf(manager->text, VL_IMAGE_ERROR_SIZE, "more than %d scans", limit);
         longjmp(manager->jump, 1);
     }
 }
 
-// Pillow's CMYK: stored inverted (Adobe's habit, taken for granted), then mixed with black in 8 bits.
+// Inks are stored inverted: Adobe's habit, which Pillow takes for granted.
 static void from_cmyk(uint8_t *out, const uint8_t *in, int64_t width) {
-    for (int64_t x = 0; x < width; x++) {
-        const int black = in[4 * x + 3];
-        for (int c = 0; c < 3; c++) {
-            const int product = (255 - in[4 * x + c]) * black + 128;
-            const int value = black - ((product + (product >> 8)) >> 8);
-            out[3 * x + c] = (uint8_t)(value < 0 ? 0 : value);
-        }
-    }
+    for (int64_t x = 0; x < width; x++, in += 4, out += 3)
+        vl_mix_cmyk(out, 255u - in[0], 255u - in[1], 255u - in[2], 255u - in[3]);
 }
 
 int vl_jpeg_read(const uint8_t *bytes, size_t size, vl_image_info *result, uint8_t *rgb, char *error) {
@@ -89,7 +90,8 @@ int vl_jpeg_read(const uint8_t *bytes, size_t size, vl_image_info *result, uint8
     info.out_color_space = components == 1 ? JCS_GRAYSCALE : components == 3 ? JCS_RGB : JCS_CMYK;
     jpeg_start_decompress(&info);
     const int64_t width = info.output_width;
-    JSAMPARRAY row = (*info.mem->alloc_sarray)((j_common_ptr)&info, JPOOL_IMAGE, (JDIMENSION)(width * info.output_components), 1);
+    JSAMPARRAY row =
+        (*info.mem->alloc_sarray)((j_common_ptr)&info, JPOOL_IMAGE, (JDIMENSION)(width * info.output_components), 1);
     while (info.output_scanline < info.output_height) {
         uint8_t *out = rgb + (int64_t)info.output_scanline * width * 3;
         jpeg_read_scanlines(&info, row, 1);

@@ -3,7 +3,8 @@
 #include "vl_scalars.h"
 
 #if defined(__x86_64__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c"))),              \
+                             apply_to = function)
 #include "avx512.inc.h"
 #pragma clang attribute pop
 

@@ -20,9 +20,13 @@ VF void vf_store(float *p, vf x) { _mm512_storeu_ps(p, x); }
 VF void vf_store_part(float *p, vf x, int64_t n) { _mm512_mask_storeu_ps(p, part_mask(n), x); }
 VF vf vf_widen_bf16(__m256i h) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16)); }
 VF vf vf_load_bf16(const uint16_t *p) { return vf_widen_bf16(_mm256_loadu_si256((const __m256i *)p)); }
-VF vf vf_load_bf16_part(const uint16_t *p, int64_t n) { return vf_widen_bf16(_mm256_maskz_loadu_epi16(part_mask(n), p)); }
+VF vf vf_load_bf16_part(const uint16_t *p, int64_t n) {
+    return vf_widen_bf16(_mm256_maskz_loadu_epi16(part_mask(n), p));
+}
 VF vf vf_load_f16(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
-VF vf vf_load_f16_part(const uint16_t *p, int64_t n) { return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(part_mask(n), p)); }
+VF vf vf_load_f16_part(const uint16_t *p, int64_t n) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(part_mask(n), p));
+}
 VF vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
 VF vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
 VF vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
@@ -31,9 +35,7 @@ VF vf vf_pow2(vf n) {
     __m512i e = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
     return _mm512_castsi512_ps(_mm512_slli_epi32(e, 23));
 }
-VF vf vf_select_gt(vf a, vf b, vf x, vf y) {
-    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x);
-}
+VF vf vf_select_gt(vf a, vf b, vf x, vf y) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), y, x); }
 VF vf vf_select_nan(vf x, vf y) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), y, x); }
 VF float vf_sum(vf x) {
     __m256 a = _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1));

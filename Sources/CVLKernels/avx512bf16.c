@@ -3,7 +3,8 @@
 #include "vl_scalars.h"
 
 #if defined(__x86_64__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c"))),   \
+                             apply_to = function)
 #include "avx512.inc.h"
 
 #define BF16_LANES 32
@@ -18,9 +19,7 @@ INLINE void nt_bf16_bf16_tile(const vl_product *p, int64_t row, int64_t column, 
     vf acc[NT_ROWS][NT_WIDE];
     const uint16_t *a = (const uint16_t *)p->a + row * p->a_stride;
     const uint16_t *b = (const uint16_t *)p->b + column * p->b_stride;
-    UNROLL for (int i = 0; i < mr; i++) {
-        UNROLL for (int j = 0; j < nr; j++) acc[i][j] = vf_zero();
-    }
+    UNROLL for (int i = 0; i < mr; i++) { UNROLL for (int j = 0; j < nr; j++) acc[i][j] = vf_zero(); }
     int64_t k = 0;
     for (; k + BF16_LANES <= p->depth; k += BF16_LANES) {
         __m512bh av[NT_ROWS];
@@ -34,8 +33,8 @@ INLINE void nt_bf16_bf16_tile(const vl_product *p, int64_t row, int64_t column, 
         const int64_t rest = p->depth - k;
         UNROLL for (int j = 0; j < nr; j++) {
             __m512bh bv = load_pairs_part(b + j * p->b_stride + k, rest);
-            UNROLL for (int i = 0; i < mr; i++)
-                acc[i][j] = _mm512_dpbf16_ps(acc[i][j], load_pairs_part(a + i * p->a_stride + k, rest), bv);
+            UNROLL for (int i = 0; i < mr; i++) acc[i][j] =
+                _mm512_dpbf16_ps(acc[i][j], load_pairs_part(a + i * p->a_stride + k, rest), bv);
         }
     }
     UNROLL for (int i = 0; i < mr; i++) {

@@ -20,19 +20,19 @@ uint64_t vl_probe_read(const void *data, int64_t bytes) {
 
 #if defined(__x86_64__)
 // The accumulators feed a sum that is returned through a volatile, so the loops stay.
-#define PROBE(NAME, TARGET, VECTOR, ZERO, STEP, FOLD, OPERATIONS)                          \
-    __attribute__((target(TARGET))) static double NAME(int64_t rounds) {                   \
-        VECTOR acc[12];                                                                    \
-        for (int j = 0; j < 12; j++) acc[j] = ZERO;                                        \
-        for (int64_t i = 0; i < rounds; i++) {                                             \
-            _Pragma("clang loop unroll(full)") for (int j = 0; j < 12; j++) {              \
-                STEP;                                                                      \
-                __asm__ volatile("" : "+v"(acc[j]));                                       \
-            }                                                                              \
-        }                                                                                  \
-        volatile int sink = 0;                                                             \
-        for (int j = 0; j < 12; j++) sink += FOLD;                                         \
-        return (double)rounds * 12 * OPERATIONS;                                           \
+#define PROBE(NAME, TARGET, VECTOR, ZERO, STEP, FOLD, OPERATIONS)                                                      \
+    __attribute__((target(TARGET))) static double NAME(int64_t rounds) {                                               \
+        VECTOR acc[12];                                                                                                \
+        for (int j = 0; j < 12; j++) acc[j] = ZERO;                                                                    \
+        for (int64_t i = 0; i < rounds; i++) {                                                                         \
+            _Pragma("clang loop unroll(full)") for (int j = 0; j < 12; j++) {                                          \
+                STEP;                                                                                                  \
+                __asm__ volatile("" : "+v"(acc[j]));                                                                   \
+            }                                                                                                          \
+        }                                                                                                              \
+        volatile int sink = 0;                                                                                         \
+        for (int j = 0; j < 12; j++) sink += FOLD;                                                                     \
+        return (double)rounds * 12 * OPERATIONS;                                                                       \
     }
 
 PROBE(f32_avx2, "avx2,fma", __m256, _mm256_setzero_ps(),

@@ -4,7 +4,6 @@
 #include "tables.h"
 #include "vl_scalars.h"
 
-
 static float element(const void *p, vl_type type, int64_t index) {
     switch (type) {
         case VL_TYPE_BF16: return vl_f32_of_bf16(((const uint16_t *)p)[index]);
@@ -18,7 +17,8 @@ static void product_nt(const vl_product *p, int64_t first, int64_t last, vl_type
     for (int64_t i = 0; i < p->rows; i++) {
         for (int64_t j = first; j < last; j++) {
             float sum = 0.0f;
-            for (int64_t k = 0; k < p->depth; k++) sum += a[i * p->a_stride + k] * element(p->b, type, j * p->b_stride + k);
+            for (int64_t k = 0; k < p->depth; k++)
+                sum += a[i * p->a_stride + k] * element(p->b, type, j * p->b_stride + k);
             p->c[i * p->c_stride + j] = p->bias ? sum + p->bias[j] : sum;
         }
     }
@@ -29,7 +29,8 @@ static void product_nn(const vl_product *p, int64_t first, int64_t last, vl_type
     for (int64_t i = 0; i < p->rows; i++) {
         for (int64_t j = first; j < last; j++) {
             float sum = p->accumulate ? p->c[i * p->c_stride + j] : 0.0f;
-            for (int64_t k = 0; k < p->depth; k++) sum += a[i * p->a_stride + k] * element(p->b, type, k * p->b_stride + j);
+            for (int64_t k = 0; k < p->depth; k++)
+                sum += a[i * p->a_stride + k] * element(p->b, type, k * p->b_stride + j);
             p->c[i * p->c_stride + j] = p->bias ? sum + p->bias[j] : sum;
         }
     }

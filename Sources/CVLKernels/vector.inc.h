@@ -36,9 +36,7 @@ INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
         vf acc[NT_ROWS][NT_WIDE];                                                                                      \
         const float *a = (const float *)p->a + row * p->a_stride;                                                      \
         const char *b = (const char *)p->b + column * p->b_stride * B_SIZE;                                            \
-        UNROLL for (int i = 0; i < mr; i++) {                                                                          \
-            UNROLL for (int j = 0; j < nr; j++) acc[i][j] = vf_zero();                                                 \
-        }                                                                                                              \
+        UNROLL for (int i = 0; i < mr; i++) { UNROLL for (int j = 0; j < nr; j++) acc[i][j] = vf_zero(); }             \
         int64_t k = 0;                                                                                                 \
         for (; k + LANES <= p->depth; k += LANES) {                                                                    \
             vf av[NT_ROWS];                                                                                            \
@@ -52,8 +50,8 @@ INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
             int64_t rest = p->depth - k;                                                                               \
             UNROLL for (int j = 0; j < nr; j++) {                                                                      \
                 vf bv = LOAD_PART(b + (j * p->b_stride + k) * B_SIZE, rest);                                           \
-                UNROLL for (int i = 0; i < mr; i++)                                                                    \
-                    acc[i][j] = vf_fma(vf_load_part(a + i * p->a_stride + k, rest), bv, acc[i][j]);                    \
+                UNROLL for (int i = 0; i < mr; i++) acc[i][j] =                                                        \
+                    vf_fma(vf_load_part(a + i * p->a_stride + k, rest), bv, acc[i][j]);                                \
             }                                                                                                          \
         }                                                                                                              \
         UNROLL for (int i = 0; i < mr; i++) {                                                                          \
@@ -336,7 +334,7 @@ static void rotate_halves(float *x, const float *cosine, const float *sine, int6
 }
 
 static void f32_from_bf16(float *y, const uint16_t *x, int64_t n) { MAP1_FROM(vf_load_bf16) }
-static void f32_from_f16(float *y, const uint16_t *x, int64_t n) { MAP1_FROM(vf_load_f16) }
+static void f32_from_f16(float *y, const uint16_t *x, int64_t n){MAP1_FROM(vf_load_f16)}
 
 // ---- attention ------------------------------------------------------------------------------------------------------
 
@@ -363,18 +361,32 @@ INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t 
         // the shorter side.
         if (heads >= t1 - t0) {
             for (int64_t t = t0; t < t1; t++) {
-                vl_product s = {p->q + t * p->q_token_stride + h0 * p->q_head_stride, p->q_head_stride,
-                                block + p->k_offset * size, p->position_stride,
-                                scores + (t - t0) * heads * VL_ATTENTION_BLOCK, VL_ATTENTION_BLOCK,
-                                0, heads, count, p->qk_dim, 0};
+                vl_product s = {p->q + t * p->q_token_stride + h0 * p->q_head_stride,
+                                p->q_head_stride,
+                                block + p->k_offset * size,
+                                p->position_stride,
+                                scores + (t - t0) * heads * VL_ATTENTION_BLOCK,
+                                VL_ATTENTION_BLOCK,
+                                0,
+                                heads,
+                                count,
+                                p->qk_dim,
+                                0};
                 nt(&s, 0, count);
             }
         } else {
             for (int64_t h = h0; h < h1; h++) {
-                vl_product s = {p->q + t0 * p->q_token_stride + h * p->q_head_stride, p->q_token_stride,
-                                block + p->k_offset * size, p->position_stride,
-                                scores + (h - h0) * VL_ATTENTION_BLOCK, heads * VL_ATTENTION_BLOCK,
-                                0, t1 - t0, count, p->qk_dim, 0};
+                vl_product s = {p->q + t0 * p->q_token_stride + h * p->q_head_stride,
+                                p->q_token_stride,
+                                block + p->k_offset * size,
+                                p->position_stride,
+                                scores + (h - h0) * VL_ATTENTION_BLOCK,
+                                heads * VL_ATTENTION_BLOCK,
+                                0,
+                                t1 - t0,
+                                count,
+                                p->qk_dim,
+                                0};
                 nt(&s, 0, count);
             }
         }
@@ -410,10 +422,12 @@ INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t 
                 total[r] *= old[0];
                 if (base > 0) {
                     const vf factor = vf_set(old[0]);
-                    float *out = p->out + (t0 + r / heads) * p->out_token_stride + (h0 + r % heads) * p->out_head_stride;
+                    float *out =
+                        p->out + (t0 + r / heads) * p->out_token_stride + (h0 + r % heads) * p->out_head_stride;
                     int64_t i = 0;
                     for (; i + LANES <= p->v_dim; i += LANES) vf_store(out + i, vf_load(out + i) * factor);
-                    if (i < p->v_dim) vf_store_part(out + i, vf_load_part(out + i, p->v_dim - i) * factor, p->v_dim - i);
+                    if (i < p->v_dim)
+                        vf_store_part(out + i, vf_load_part(out + i, p->v_dim - i) * factor, p->v_dim - i);
                 }
                 maximum[r] = next;
             }
@@ -422,18 +436,32 @@ INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t 
         // The values of the block are weighted and added to what the rows hold already.
         if (heads >= t1 - t0) {
             for (int64_t t = t0; t < t1; t++) {
-                vl_product s = {scores + (t - t0) * heads * VL_ATTENTION_BLOCK, VL_ATTENTION_BLOCK,
-                                block + p->v_offset * size, p->position_stride,
-                                p->out + t * p->out_token_stride + h0 * p->out_head_stride, p->out_head_stride,
-                                0, heads, p->v_dim, count, 1};
+                vl_product s = {scores + (t - t0) * heads * VL_ATTENTION_BLOCK,
+                                VL_ATTENTION_BLOCK,
+                                block + p->v_offset * size,
+                                p->position_stride,
+                                p->out + t * p->out_token_stride + h0 * p->out_head_stride,
+                                p->out_head_stride,
+                                0,
+                                heads,
+                                p->v_dim,
+                                count,
+                                1};
                 nn(&s, 0, p->v_dim);
             }
         } else {
             for (int64_t h = h0; h < h1; h++) {
-                vl_product s = {scores + (h - h0) * VL_ATTENTION_BLOCK, heads * VL_ATTENTION_BLOCK,
-                                block + p->v_offset * size, p->position_stride,
-                                p->out + t0 * p->out_token_stride + h * p->out_head_stride, p->out_token_stride,
-                                0, t1 - t0, p->v_dim, count, 1};
+                vl_product s = {scores + (h - h0) * VL_ATTENTION_BLOCK,
+                                heads * VL_ATTENTION_BLOCK,
+                                block + p->v_offset * size,
+                                p->position_stride,
+                                p->out + t0 * p->out_token_stride + h * p->out_head_stride,
+                                p->out_token_stride,
+                                0,
+                                t1 - t0,
+                                p->v_dim,
+                                count,
+                                1};
                 nn(&s, 0, p->v_dim);
             }
         }

@@ -1,23 +1,10 @@
-/// A rectangle: left, top, right, bottom.
-public struct Box: Sendable, Equatable {
-    public var left: Double
-    public var top: Double
-    public var right: Double
-    public var bottom: Double
-
-    public init(left: Double, top: Double, right: Double, bottom: Double) {
-        self.left = left
-        self.top = top
-        self.right = right
-        self.bottom = bottom
-    }
-}
-
 /// A thing that the answer points at.
 public struct GroundedObject: Sendable, Equatable {
     /// What the answer calls it.
     public var label: String
-    /// Which picture of the conversation, from 0. The models name none: it is the last one, as in the official code.
+    /// Which picture of the conversation, from 0.
+    ///
+    /// The models name none: it is the last one, as in the official code.
     public var image: Int
     /// Left, top, right, bottom as answered, from 0 to 999 of the picture's sides.
     public var box: [Int]
@@ -51,6 +38,7 @@ public struct Answer: Sendable {
     public var grounding: [GroundedObject]
     /// What is wrong with boxes that could not be used.
     public var groundingProblems: [String]
+    /// Tokens that it took.
     public var usage: Usage
     /// Ids of the answer's tokens, without the final end token.
     public var tokens: [Int]

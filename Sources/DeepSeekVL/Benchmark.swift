@@ -36,7 +36,9 @@ package struct Benchmark {
             minimum = sorted.first ?? 0
             maximum = sorted.last ?? 0
             let middle = sorted.count / 2
-            median = sorted.isEmpty ? 0 : sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+            median =
+                sorted.isEmpty
+                ? 0 : sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
         }
     }
 
@@ -65,14 +67,26 @@ package struct Benchmark {
     ///
     /// - Parameter weightBytes: bytes of one weight, for the bytes that a decoded token reads.
     package func measure(
-        _ model: any VisionLanguageModel, name: String, weights: String, weightBytes: Double, modelBytes: Int,
-        loadSeconds: Double, run: Run, onStep: (String) -> Void
+        _ model: any VisionLanguageModel,
+        name: String,
+        weights: String,
+        weightBytes: Double,
+        modelBytes: Int,
+        loadSeconds: Double,
+        run: Run,
+        onStep: (String) -> Void
     ) -> Report {
         var report = Report(
-            config: name, weights: weights, threads: run.pool.threads, instructionSet: run.instructionSet,
-            loadSeconds: loadSeconds, modelBytes: modelBytes)
+            config: name,
+            weights: weights,
+            threads: run.pool.threads,
+            instructionSet: run.instructionSet,
+            loadSeconds: loadSeconds,
+            modelBytes: modelBytes
+        )
         report.computesInBF16 =
-            weights == DType.bfloat16.rawValue && run.compute == .auto && run.kernels.pointee.nt_bf16_bf16 != nil
+            weights == DType.bfloat16.rawValue && run.compute == .auto
+            && run.kernels.pointee.nt_bf16_bf16 != nil
         if measuresLimits {
             onStep("limits")
             report.limits = Self.limits(run.pool)
@@ -141,8 +155,14 @@ package struct Benchmark {
                     let x = run.workspace.matrix(promptTokens, language.hiddenSize)
                     ids.withUnsafeBufferPointer { language.embed($0, into: x, run) }
                     language.forward(
-                        x, Batch([Segment(rows: 0..<promptTokens, cache: cache, firstPosition: depth)]), run)
-                    _ = language.logits(language.finalNorm(x[rows: promptTokens - 1..<promptTokens], run), run)
+                        x,
+                        Batch([Segment(rows: 0..<promptTokens, cache: cache, firstPosition: depth)]),
+                        run
+                    )
+                    _ = language.logits(
+                        language.finalNorm(x[rows: promptTokens - 1..<promptTokens], run),
+                        run
+                    )
                 }
             }
         }
@@ -152,7 +172,11 @@ package struct Benchmark {
         return (promptTokens, spread, perToken * Double(promptTokens) + 2 * head)
     }
 
-    private func measureDecode(_ language: any LanguageModel, weightBytes: Double, _ run: Run) -> (Int, Spread, Double) {
+    private func measureDecode(
+        _ language: any LanguageModel,
+        weightBytes: Double,
+        _ run: Run
+    ) -> (Int, Spread, Double) {
         let caches = (0..<batch).map { _ in cache(language, run, more: generatedTokens) }
         let ids = ids(batch, language)
         let spread = repeated {
@@ -171,7 +195,8 @@ package struct Benchmark {
                 }
             }
         }
-        let cacheBytes = Double(caches[0].layout.bytesPerToken) * (Double(depth) + Double(generatedTokens) / 2)
+        let cacheBytes =
+            Double(caches[0].layout.bytesPerToken) * (Double(depth) + Double(generatedTokens) / 2)
         return (generatedTokens * batch, spread, Double(language.activeParameters) * weightBytes + cacheBytes)
     }
 
@@ -187,7 +212,9 @@ package struct Benchmark {
         }
         let share = 256 << 20
         let memory = WeightBuffer(byteCount: share * pool.threads)
-        guard let base = memory.bytes.baseAddress else { return Limits(readGigabytesPerSecond: 0, f32Gigaflops: 0, bf16Gigaflops: 0, int8Gigaops: 0) }
+        guard let base = memory.bytes.baseAddress else {
+            return Limits(readGigabytesPerSecond: 0, f32Gigaflops: 0, bf16Gigaflops: 0, int8Gigaops: 0)
+        }
         memory.bytes.initializeMemory(as: UInt8.self, repeating: 1)
         let read = best {
             pool.parallel(pool.threads) { _ = vl_probe_read(base + $0 * share, Int64(share)) }
@@ -200,7 +227,10 @@ package struct Benchmark {
             }
         }
         return Limits(
-            readGigabytesPerSecond: read, f32Gigaflops: probe(vl_probe_f32), bf16Gigaflops: probe(vl_probe_bf16),
-            int8Gigaops: probe(vl_probe_int8))
+            readGigabytesPerSecond: read,
+            f32Gigaflops: probe(vl_probe_f32),
+            bf16Gigaflops: probe(vl_probe_bf16),
+            int8Gigaops: probe(vl_probe_int8)
+        )
     }
 }

@@ -23,7 +23,11 @@ package enum ConversationFile {
     /// Reads conversations from JSON.
     ///
     /// - Throws: `DeepSeekVLError`.
-    package static func parse(_ bytes: [UInt8], file: String, folder: String) throws(DeepSeekVLError) -> [ConversationInput] {
+    package static func parse(
+        _ bytes: [UInt8],
+        file: String,
+        folder: String
+    ) throws(DeepSeekVLError) -> [ConversationInput] {
         let value: JSONValue
         do throws(JSONError) {
             value = try JSONValue(parsing: bytes)
@@ -32,13 +36,22 @@ package enum ConversationFile {
         }
         guard let list = value.asArray, let first = list.first else {
             throw .conversationFile(
-                file: file, place: "root", expected: "a list of messages, or a list of such lists", found: value.summary)
+                file: file,
+                place: "root",
+                expected: "a list of messages, or a list of such lists",
+                found: value.summary
+            )
         }
         var inputs: [ConversationInput] = []
         if first.asArray != nil {
             for (index, item) in list.enumerated() {
                 guard let messages = item.asArray else {
-                    throw .conversationFile(file: file, place: "[\(index)]", expected: "a list of messages", found: item.summary)
+                    throw .conversationFile(
+                        file: file,
+                        place: "[\(index)]",
+                        expected: "a list of messages",
+                        found: item.summary
+                    )
                 }
                 inputs.append(try conversation(messages, file, folder, place: "[\(index)]"))
             }
@@ -49,7 +62,10 @@ package enum ConversationFile {
     }
 
     private static func conversation(
-        _ list: [JSONValue], _ file: String, _ folder: String, place: String
+        _ list: [JSONValue],
+        _ file: String,
+        _ folder: String,
+        place: String
     ) throws(DeepSeekVLError) -> ConversationInput {
         var messages: [Message] = []
         var pictures: [ConversationPicture] = []
@@ -58,28 +74,48 @@ package enum ConversationFile {
             func text(_ key: String) throws(DeepSeekVLError) -> String {
                 guard let text = item[key]?.asString else {
                     throw .conversationFile(
-                        file: file, place: place + ".\(key)", expected: "a text", found: item[key]?.summary ?? "nothing")
+                        file: file,
+                        place: place + ".\(key)",
+                        expected: "a text",
+                        found: item[key]?.summary ?? "nothing"
+                    )
                 }
                 return text
             }
             guard item.asObject != nil else {
-                throw .conversationFile(file: file, place: place, expected: "a message object", found: item.summary)
+                throw .conversationFile(
+                    file: file,
+                    place: place,
+                    expected: "a message object",
+                    found: item.summary
+                )
             }
             var count = 0
             if let images = item["images"], !images.isNull {
                 guard let references = images.asArray else {
                     throw .conversationFile(
-                        file: file, place: place + ".images", expected: "a list of paths", found: images.summary)
+                        file: file,
+                        place: place + ".images",
+                        expected: "a list of paths",
+                        found: images.summary
+                    )
                 }
                 guard pictures.count + references.count <= 1024 else {
                     throw .conversationFile(
-                        file: file, place: place + ".images", expected: "at most 1024 images in a conversation",
-                        found: "\(pictures.count + references.count)")
+                        file: file,
+                        place: place + ".images",
+                        expected: "at most 1024 images in a conversation",
+                        found: "\(pictures.count + references.count)"
+                    )
                 }
                 for reference in references {
                     guard let path = reference.asString else {
                         throw .conversationFile(
-                            file: file, place: place + ".images", expected: "paths as texts", found: reference.summary)
+                            file: file,
+                            place: place + ".images",
+                            expected: "paths as texts",
+                            found: reference.summary
+                        )
                     }
                     pictures.append(try PictureSource.read(path, folder: folder))
                     count += 1
@@ -92,7 +128,9 @@ package enum ConversationFile {
 
     /// One question with pictures: tags that the text lacks are put before it, one a line.
     package static func question(
-        _ text: String, system: String? = nil, pictures: [ConversationPicture]
+        _ text: String,
+        system: String? = nil,
+        pictures: [ConversationPicture]
     ) -> ConversationInput {
         let content =
             ConversationTemplate.imageTags(text) == 0

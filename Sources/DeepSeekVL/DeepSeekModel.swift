@@ -18,8 +18,8 @@ public enum Picture: Sendable {
 ///     }
 ///
 /// Questions are answered one after the other on a thread of the model's own; ending the iteration cancels.
-// @unchecked Sendable: the host is touched on the queue only.
 public final class DeepSeekModel: @unchecked Sendable {
+    // @unchecked Sendable: the host is touched on the queue only.
     private let host: ModelHost
     private let queue: DispatchQueue
 
@@ -39,7 +39,9 @@ public final class DeepSeekModel: @unchecked Sendable {
         return try await withCheckedThrowingContinuation { continuation in
             queue.async {
                 do {
-                    continuation.resume(returning: DeepSeekModel(try ModelHost(folder, threads: threads), queue))
+                    continuation.resume(
+                        returning: DeepSeekModel(try ModelHost(folder, threads: threads), queue)
+                    )
                 } catch {
                     continuation.resume(throwing: error)
                 }
@@ -54,8 +56,12 @@ public final class DeepSeekModel: @unchecked Sendable {
     ///
     /// - Throws: in the sequence, `DeepSeekVLError`.
     public func ask(
-        _ question: String, pictures: [Picture] = [], system: String? = nil, parameters: Parameters = Parameters(),
-        tiling: Tiling = .auto, exif: EXIFOrientation = .apply
+        _ question: String,
+        pictures: [Picture] = [],
+        system: String? = nil,
+        parameters: Parameters = Parameters(),
+        tiling: Tiling = .auto,
+        exif: EXIFOrientation = .apply
     ) -> AsyncThrowingStream<AnswerEvent, any Error> {
         AsyncThrowingStream { continuation in
             let cancelled = Cancellation()
@@ -66,7 +72,8 @@ public final class DeepSeekModel: @unchecked Sendable {
                     for picture in pictures {
                         switch picture {
                         case .file(let path): read.append(try PictureSource.read(path))
-                        case .bytes(let bytes): read.append(try PictureSource.decode(bytes, "picture \(read.count + 1)"))
+                        case .bytes(let bytes):
+                            read.append(try PictureSource.decode(bytes, "picture \(read.count + 1)"))
                         }
                     }
                     let input = ConversationFile.question(question, system: system, pictures: read)
@@ -86,11 +93,21 @@ public final class DeepSeekModel: @unchecked Sendable {
     ///
     /// - Throws: `DeepSeekVLError`.
     public func answer(
-        _ question: String, pictures: [Picture] = [], system: String? = nil, parameters: Parameters = Parameters(),
-        tiling: Tiling = .auto, exif: EXIFOrientation = .apply
+        _ question: String,
+        pictures: [Picture] = [],
+        system: String? = nil,
+        parameters: Parameters = Parameters(),
+        tiling: Tiling = .auto,
+        exif: EXIFOrientation = .apply
     ) async throws -> Answer {
         let events = ask(
-            question, pictures: pictures, system: system, parameters: parameters, tiling: tiling, exif: exif)
+            question,
+            pictures: pictures,
+            system: system,
+            parameters: parameters,
+            tiling: tiling,
+            exif: exif
+        )
         for try await event in events {
             if case .finished(let answer) = event { return answer }
         }

@@ -24,6 +24,7 @@ public enum DeepSeekVLError: Error, CustomStringConvertible {
     /// A parameter is out of its range.
     case parameter(name: String, expected: String, found: String)
 
+    /// Where, what was expected, and what was found.
     public var description: String {
         switch self {
         case .noDefaultModel(let wanted, let variable):

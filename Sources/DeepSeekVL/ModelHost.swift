@@ -60,7 +60,10 @@ package final class ModelHost {
     ///   - onLayer: called with (layers read, layers in all).
     /// - Throws: `DeepSeekVLError`.
     package init(
-        _ path: String?, threads: Int? = nil, compute: Compute = .auto, onLayer: (Int, Int) -> Void = { _, _ in }
+        _ path: String?,
+        threads: Int? = nil,
+        compute: Compute = .auto,
+        onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(DeepSeekVLError) {
         let clock = ContinuousClock()
         let start = clock.now
@@ -87,7 +90,9 @@ package final class ModelHost {
     ///
     /// - Throws: `DeepSeekVLError`.
     package func prepare(
-        _ input: ConversationInput, tiling: Tiling, exif: EXIFOrientation
+        _ input: ConversationInput,
+        tiling: Tiling,
+        exif: EXIFOrientation
     ) throws(DeepSeekVLError) -> PreparedPrompt {
         let pictures = input.pictures.map { exif == .apply ? $0.decoded.upright : $0.decoded.stored }
         let rule: TilingRule =
@@ -110,7 +115,11 @@ package final class ModelHost {
             case .prompt(let text, let appliesTemplate, let system):
                 let images = loaded.processor.prepare(pictures, rule, pool: run.pool)
                 return try loaded.processor.prompt(
-                    text: text, appliesTemplate: appliesTemplate, system: system, images: images)
+                    text: text,
+                    appliesTemplate: appliesTemplate,
+                    system: system,
+                    images: images
+                )
             }
         } catch {
             throw .conversation(description: error.description)
@@ -122,7 +131,10 @@ package final class ModelHost {
     /// - Parameter onEvent: called with the conversation's number; returns false to cancel.
     /// - Throws: `DeepSeekVLError`.
     package func answer(
-        _ inputs: [ConversationInput], _ parameters: Parameters, tiling: Tiling = .auto, exif: EXIFOrientation = .apply,
+        _ inputs: [ConversationInput],
+        _ parameters: Parameters,
+        tiling: Tiling = .auto,
+        exif: EXIFOrientation = .apply,
         onEvent: (Int, AnswerEvent) -> Bool = { _, _ in true }
     ) throws(DeepSeekVLError) -> [HostedAnswer] {
         try parameters.validate()
@@ -167,14 +179,19 @@ package final class ModelHost {
         var answers: [HostedAnswer] = []
         for (index, sequence) in sequences.enumerated() {
             let answer = finished(sequence, texts[index], inputs[index], exif)
-            answers.append(HostedAnswer(answer: answer, images: prompts[index].images, pictures: inputs[index].pictures))
+            answers.append(
+                HostedAnswer(answer: answer, images: prompts[index].images, pictures: inputs[index].pictures)
+            )
             _ = onEvent(index, .finished(answer))
         }
         return answers
     }
 
     private func finished(
-        _ sequence: Sequence, _ text: AnswerText, _ input: ConversationInput, _ exif: EXIFOrientation
+        _ sequence: Sequence,
+        _ text: AnswerText,
+        _ input: ConversationInput,
+        _ exif: EXIFOrientation
     ) -> Answer {
         let parser = GroundingParser(text.visibleBytes, tokens: text.tokenEnds)
         let image = input.pictures.count - 1
@@ -191,13 +208,21 @@ package final class ModelHost {
         }
         let prompt = sequence.prompt
         return Answer(
-            text: text.visible, finishReason: (sequence.finish ?? .cancelled).rawValue, grounding: objects,
+            text: text.visible,
+            finishReason: (sequence.finish ?? .cancelled).rawValue,
+            grounding: objects,
             groundingProblems: parser.problems.map(\.description),
             usage: Usage(
-                promptTokens: prompt.ids.count, imageTokens: prompt.imageTokens, cachedTokens: sequence.cachedTokens,
-                completionTokens: sequence.tokens.count),
-            tokens: sequence.tokens.map { Int($0.id) }, prompt: prompt.text, promptTokens: prompt.ids.map { Int($0) },
-            imageSpans: prompt.spans.map { [$0.start, $0.count] })
+                promptTokens: prompt.ids.count,
+                imageTokens: prompt.imageTokens,
+                cachedTokens: sequence.cachedTokens,
+                completionTokens: sequence.tokens.count
+            ),
+            tokens: sequence.tokens.map { Int($0.id) },
+            prompt: prompt.text,
+            promptTokens: prompt.ids.map { Int($0) },
+            imageSpans: prompt.spans.map { [$0.start, $0.count] }
+        )
     }
 }
 
@@ -210,26 +235,50 @@ enum PixelBoxes {
     ///   - seen: the orientation that was applied before the model saw the picture.
     ///   - orientation: the orientation that the file states.
     static func object(
-        _ found: GroundedBox, _ image: Int, _ width: Int, _ height: Int, _ seen: Orientation, _ orientation: Orientation
+        _ found: GroundedBox,
+        _ image: Int,
+        _ width: Int,
+        _ height: Int,
+        _ seen: Orientation,
+        _ orientation: Orientation
     ) -> GroundedObject {
         // The official program multiplies by the side and cuts the fraction off.
         func pixel(_ value: Int, _ side: Int) -> Int { Int(Double(value) / 999 * Double(side)) }
         let box = [
-            pixel(found.box[0], width), pixel(found.box[1], height), pixel(found.box[2], width), pixel(found.box[3], height),
+            pixel(found.box[0], width), pixel(found.box[1], height), pixel(found.box[2], width),
+            pixel(found.box[3], height),
         ]
         var upright = box
         var stored = box
         if seen != .upright {
-            let back = seen.stored(left: box[0], top: box[1], right: box[2], bottom: box[3], width: width, height: height)
+            let back = seen.stored(
+                left: box[0],
+                top: box[1],
+                right: box[2],
+                bottom: box[3],
+                width: width,
+                height: height
+            )
             stored = [back.left, back.top, back.right, back.bottom]
         } else if orientation != .upright {
             let turned = orientation.upright(
-                left: box[0], top: box[1], right: box[2], bottom: box[3], width: width, height: height)
+                left: box[0],
+                top: box[1],
+                right: box[2],
+                bottom: box[3],
+                width: width,
+                height: height
+            )
             upright = [turned.left, turned.top, turned.right, turned.bottom]
         }
         return GroundedObject(
-            label: found.label, image: image, box: found.box, pixels: upright, storedPixels: stored,
-            confidence: found.confidence ?? 1)
+            label: found.label,
+            image: image,
+            box: found.box,
+            pixels: upright,
+            storedPixels: stored,
+            confidence: found.confidence ?? 1
+        )
     }
 }
 

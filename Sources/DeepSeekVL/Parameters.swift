@@ -1,6 +1,8 @@
 import VLEngine
 
-/// How an answer is generated. The defaults give the model's most probable answer, the same every time.
+/// How an answer is generated.
+///
+/// The defaults give the model's most probable answer, the same every time.
 public struct Parameters: Sendable, Equatable {
     /// Longest answer in tokens.
     public var maxTokens = 512
@@ -18,11 +20,14 @@ public struct Parameters: Sendable, Equatable {
     public var seed: UInt64 = 0
     /// Texts that end the answer; they are not part of it.
     public var stop: [String] = []
-    /// Prompt tokens computed at a time; nil computes the whole prompt at once. The answer is the same.
+    /// Prompt tokens computed at a time; nil computes the whole prompt at once.
+    ///
+    /// The answer is the same.
     public var chunkSize: Int?
     /// Ends an answer that repeats itself without end.
     public var stopsAtLoops = false
 
+    /// The defaults.
     public init() {}
 
     /// Checks all ranges.
@@ -32,17 +37,32 @@ public struct Parameters: Sendable, Equatable {
         func check(_ name: String, _ holds: Bool, _ expected: String, _ found: Any) throws(DeepSeekVLError) {
             if !holds { throw .parameter(name: name, expected: expected, found: "\(found)") }
         }
-        try check("max-tokens", (0...1_000_000).contains(maxTokens), "a whole number from 0 to 1000000", maxTokens)
-        try check("temperature", temperature.isFinite && (0...100).contains(temperature), "a number from 0 to 100", temperature)
+        try check(
+            "max-tokens",
+            (0...1_000_000).contains(maxTokens),
+            "a whole number from 0 to 1000000",
+            maxTokens
+        )
+        try check(
+            "temperature",
+            temperature.isFinite && (0...100).contains(temperature),
+            "a number from 0 to 100",
+            temperature
+        )
         try check("top-p", topP.isFinite && topP > 0 && topP <= 1, "a number above 0 and at most 1", topP)
         try check("top-k", (0...10_000_000).contains(topK), "a whole number from 0 (all) to 10000000", topK)
         try check("min-p", minP.isFinite && (0...1).contains(minP), "a number from 0 to 1", minP)
         try check(
-            "repetition-penalty", repetitionPenalty.isFinite && repetitionPenalty > 0 && repetitionPenalty <= 100,
-            "a number above 0 and at most 100", repetitionPenalty)
+            "repetition-penalty",
+            repetitionPenalty.isFinite && repetitionPenalty > 0 && repetitionPenalty <= 100,
+            "a number above 0 and at most 100",
+            repetitionPenalty
+        )
         try check("stop", stop.allSatisfy { !$0.isEmpty }, "texts of at least one character", "an empty one")
         try check("stop", stop.count <= 64, "at most 64 texts", stop.count)
-        if let chunkSize { try check("chunk-size", chunkSize >= 1, "-1 (whole) or a whole number from 1", chunkSize) }
+        if let chunkSize {
+            try check("chunk-size", chunkSize >= 1, "-1 (whole) or a whole number from 1", chunkSize)
+        }
     }
 }
 

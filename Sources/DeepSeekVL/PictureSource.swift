@@ -11,7 +11,9 @@ package enum PictureSource {
     ///   - folder: what a relative path is relative to; nil for the working folder.
     /// - Throws: `DeepSeekVLError.image`, `.file`.
     package static func read(
-        _ reference: String, folder: String? = nil, limits: ImageLimits = ImageLimits()
+        _ reference: String,
+        folder: String? = nil,
+        limits: ImageLimits = ImageLimits()
     ) throws(DeepSeekVLError) -> ConversationPicture {
         let isData = reference.utf8.starts(with: "data:".utf8)
         let name = isData ? "data: URL" : reference
@@ -34,10 +36,15 @@ package enum PictureSource {
     ///
     /// - Throws: `DeepSeekVLError.image`.
     package static func decode(
-        _ bytes: [UInt8], _ name: String, _ limits: ImageLimits = ImageLimits()
+        _ bytes: [UInt8],
+        _ name: String,
+        _ limits: ImageLimits = ImageLimits()
     ) throws(DeepSeekVLError) -> ConversationPicture {
         do throws(ImageError) {
-            return ConversationPicture(name: name, decoded: try ImageFile.decode(bytes, name: name, limits: limits))
+            return ConversationPicture(
+                name: name,
+                decoded: try ImageFile.decode(bytes, name: name, limits: limits)
+            )
         } catch {
             throw .image(name: name, description: error.description)
         }
@@ -56,7 +63,9 @@ package enum PictureSource {
         guard text.utf8.count / 4 * 3 <= limits.maxBytes else {
             throw .image(
                 name: "data: URL",
-                description: "data: URL: expected a picture of at most \(limits.maxBytes) bytes, found about \(text.utf8.count / 4 * 3)")
+                description:
+                    "data: URL: expected a picture of at most \(limits.maxBytes) bytes, found about \(text.utf8.count / 4 * 3)"
+            )
         }
         guard let data = Data(base64Encoded: String(text)) else {
             throw .image(name: "data: URL", description: wanted + "data that are no base64")

@@ -66,7 +66,12 @@ package final class Sequence {
     fileprivate let cache: KVCache
     fileprivate var sampler: Sampler
 
-    fileprivate init(_ prompt: PreparedPrompt, _ options: GenerationOptions, _ cache: KVCache, vocabularySize: Int) {
+    fileprivate init(
+        _ prompt: PreparedPrompt,
+        _ options: GenerationOptions,
+        _ cache: KVCache,
+        vocabularySize: Int
+    ) {
         self.prompt = prompt
         self.options = options
         self.cache = cache
@@ -86,7 +91,12 @@ package final class Generator {
     package private(set) var timings = GenerationTimings()
 
     /// - Parameter cacheType: type of the key-value cache; nil means float32 for the reference path and bfloat16 else.
-    package init(language: any LanguageModel, vision: (any VisionLanguageModel)?, run: Run, cacheType: DType? = nil) {
+    package init(
+        language: any LanguageModel,
+        vision: (any VisionLanguageModel)?,
+        run: Run,
+        cacheType: DType? = nil
+    ) {
         self.language = language
         self.vision = vision
         self.run = run
@@ -99,12 +109,18 @@ package final class Generator {
     /// A sequence with memory for its prompt and its answer.
     ///
     /// - Throws: `EngineError.contextTooLong` if the prompt leaves no room for a token.
-    package func sequence(_ prompt: PreparedPrompt, _ options: GenerationOptions) throws(EngineError) -> Sequence {
+    package func sequence(
+        _ prompt: PreparedPrompt,
+        _ options: GenerationOptions
+    ) throws(EngineError) -> Sequence {
         guard !prompt.ids.isEmpty else { throw .emptyPrompt }
         let context = language.maxPositions
         guard prompt.ids.count < context else {
             throw .contextTooLong(
-                tokens: prompt.ids.count, context: context, imageTokens: prompt.spans.map(\.count))
+                tokens: prompt.ids.count,
+                context: context,
+                imageTokens: prompt.spans.map(\.count)
+            )
         }
         for id in prompt.ids where id < 0 || Int(id) >= language.vocabularySize {
             throw .tokenOutOfRange(id: Int(id), vocabulary: language.vocabularySize)
@@ -147,9 +163,14 @@ package final class Generator {
     // MARK: Prefill
 
     private func prefill(
-        _ sequence: Sequence, _ index: Int, isCancelled: () -> Bool, _ report: (GenerationEvent) -> Void
+        _ sequence: Sequence,
+        _ index: Int,
+        isCancelled: () -> Bool,
+        _ report: (GenerationEvent) -> Void
     ) {
-        let prompt = sequence.prompt, count = prompt.ids.count, hidden = language.hiddenSize
+        let prompt = sequence.prompt
+        let count = prompt.ids.count
+        let hidden = language.hiddenSize
         let clock = ContinuousClock()
         var start = clock.now
         let embeddings = UnsafeMutablePointer<Float>.allocate(capacity: count * hidden)
@@ -177,11 +198,15 @@ package final class Generator {
             run.scoped {
                 let x = run.workspace.matrix(rows.count, hidden)
                 x.pointer.update(from: all[row: rows.lowerBound], count: rows.count * hidden)
-                let batch = Batch([Segment(rows: 0..<rows.count, cache: sequence.cache, firstPosition: first)])
+                let batch = Batch([Segment(rows: 0..<rows.count, cache: sequence.cache, firstPosition: first)]
+                )
                 language.forward(x, batch, run)
                 if let trace = run.trace { trace.record("final_norm", language.finalNorm(x, run)) }
                 if rows.upperBound == count {
-                    let last = language.logits(language.finalNorm(x[rows: rows.count - 1..<rows.count], run), run)
+                    let last = language.logits(
+                        language.finalNorm(x[rows: rows.count - 1..<rows.count], run),
+                        run
+                    )
                     run.trace?.record("logits", last)
                     run.trace?.record("generated_logits", last)
                     accept(sequence, index, last[row: 0], report)
@@ -197,7 +222,10 @@ package final class Generator {
 
     /// One token more for each sequence.
     private func decode(
-        _ sequences: [Sequence], _ indexes: [Int], traced trace: Trace?, _ report: (GenerationEvent) -> Void
+        _ sequences: [Sequence],
+        _ indexes: [Int],
+        traced trace: Trace?,
+        _ report: (GenerationEvent) -> Void
     ) {
         run.scoped {
             let hidden = language.hiddenSize
@@ -208,7 +236,8 @@ package final class Generator {
             let batch = Batch(
                 sequences.enumerated().map { row, sequence in
                     Segment(rows: row..<row + 1, cache: sequence.cache, firstPosition: sequence.cache.count)
-                })
+                }
+            )
             run.trace = nil
             language.forward(x, batch, run)
             let logits = language.logits(language.finalNorm(x, run), run)
@@ -223,7 +252,10 @@ package final class Generator {
 
     /// Samples a token from `logits` and decides whether the sequence goes on.
     private func accept(
-        _ sequence: Sequence, _ index: Int, _ logits: UnsafeMutablePointer<Float>, _ report: (GenerationEvent) -> Void
+        _ sequence: Sequence,
+        _ index: Int,
+        _ logits: UnsafeMutablePointer<Float>,
+        _ report: (GenerationEvent) -> Void
     ) {
         guard sequence.options.maxTokens > 0 else {
             sequence.finish = .length
@@ -232,7 +264,10 @@ package final class Generator {
         }
         let count = language.vocabularySize
         let id = sequence.sampler.next(UnsafeBufferPointer(start: logits, count: count))
-        let token = GeneratedToken(id: id, logProbability: logits[Int(id)] - run.logSumExp(logits, count: count))
+        let token = GeneratedToken(
+            id: id,
+            logProbability: logits[Int(id)] - run.logSumExp(logits, count: count)
+        )
         if sequence.options.endTokens.contains(id) {
             sequence.finish = .stop
         } else {
@@ -270,7 +305,9 @@ enum LoopGuard {
             let run = max(4 * period, shortestRun)
             guard tokens.count >= run else { continue }
             let start = tokens.count - run
-            if (start + period..<tokens.count).allSatisfy({ tokens[$0].id == tokens[$0 - period].id }) { return true }
+            if (start + period..<tokens.count).allSatisfy({ tokens[$0].id == tokens[$0 - period].id }) {
+                return true
+            }
         }
         return false
     }

@@ -1,106 +1,132 @@
-/// Windows bitmaps: 1, 4, 8, 24 and 32 bits without compression.
+/// Windows bitmaps without compression: 1, 4, 8, 16, 24 and 32 bits a pixel.
 ///
 /// Read by hand: none of the kept C libraries of Debian reads this format alone, and it has no compression to get wrong.
-enum Bitmap {
-    private struct Reader {
-        let bytes: [UInt8]
-
-        func u16(_ at: Int) -> Int? {
-            guard at >= 0, at + 2 <= bytes.count else { return nil }
-            return Int(bytes[at]) | Int(bytes[at + 1]) << 8
-        }
-
-        func u32(_ at: Int) -> Int? {
-            guard let low = u16(at), let high = u16(at + 2) else { return nil }
-            return low | high << 16
-        }
-
-        func i32(_ at: Int) -> Int? { u32(at).map { Int(Int32(truncatingIfNeeded: $0)) } }
-    }
-
-    private struct Header {
-        var width: Int
-        var height: Int
-        var isTopDown: Bool
-        var bits: Int
-        var paletteStart: Int
-        var paletteCount: Int
-        var paletteEntry: Int
-        var dataStart: Int
-    }
-
-    static func isBitmap(_ bytes: [UInt8]) -> Bool { bytes.count >= 14 && bytes[0] == 0x42 && bytes[1] == 0x4d }
-
-    /// Width and height from the header.
-    static func size(_ bytes: [UInt8]) throws(BitmapFault) -> (width: Int, height: Int) {
-        let header = try header(Reader(bytes: bytes))
-        return (header.width, header.height)
-    }
-
-    struct BitmapFault: Error {
+struct Bitmap {
+    /// Why bytes are no bitmap that is read.
+    struct Fault: Error {
         let reason: String
     }
 
-    private static func header(_ reader: Reader) throws(BitmapFault) -> Header {
-        let cut = BitmapFault(reason: "the header ends early")
-        guard let dataStart = reader.u32(10), let size = reader.u32(14) else { throw cut }
-        if size == 12 {
-            guard let width = reader.u16(18), let height = reader.u16(20), let bits = reader.u16(24) else { throw cut }
-            return Header(
-                width: width, height: height, isTopDown: false, bits: bits, paletteStart: 26,
-                paletteCount: bits <= 8 ? 1 << bits : 0, paletteEntry: 3, dataStart: dataStart)
-        }
-        guard size >= 40, let width = reader.i32(18), let height = reader.i32(22), let bits = reader.u16(28),
-            let compression = reader.u32(30), let used = reader.u32(46)
-        else { throw cut }
-        guard width >= 0, height > Int(Int32.min) else { throw BitmapFault(reason: "a size of \(width) x \(height)") }
-        guard compression == 0 || (compression == 3 && bits == 32) else {
-            throw BitmapFault(reason: "compression \(compression), which is not supported")
-        }
-        guard [1, 4, 8, 24, 32].contains(bits) else { throw BitmapFault(reason: "\(bits) bits a pixel, which are not supported") }
-        if compression == 3 {
-            guard reader.u32(54) == 0xff0000, reader.u32(58) == 0xff00, reader.u32(62) == 0xff else {
-                throw BitmapFault(reason: "colour masks that are not supported")
-            }
-        }
-        let colors = bits <= 8 ? (used == 0 ? 1 << bits : used) : 0
-        guard colors <= 256 else { throw BitmapFault(reason: "a palette of \(colors)") }
-        return Header(
-            width: width, height: abs(height), isTopDown: height < 0, bits: bits, paletteStart: 14 + size, paletteCount: colors,
-            paletteEntry: 4, dataStart: dataStart)
+    /// How a pixel gives its colours.
+    private enum Pixels {
+        /// An index of 1, 4 or 8 bits into `count` colours of `entry` bytes from `start` on.
+        case palette(start: Int, count: Int, entry: Int)
+        /// 5, 5 or 6, and 5 bits; blue in the lowest.
+        case sixteen(greenBits: Int)
+        /// Places of red, green and blue among the bytes of a pixel.
+        case bytes(red: Int, green: Int, blue: Int)
     }
 
-    /// The pixels; the size has been judged by the caller.
-    static func decode(_ bytes: [UInt8]) throws(BitmapFault) -> PixelBuffer {
-        let reader = Reader(bytes: bytes)
-        let header = try header(reader)
-        let rowBytes = (header.width * header.bits + 31) / 32 * 4
-        guard header.dataStart >= 14, header.dataStart + rowBytes * header.height <= bytes.count else {
-            throw BitmapFault(reason: "the file ends early")
+    let width: Int
+    let height: Int
+    private let isTopDown: Bool
+    private let bits: Int
+    private let dataStart: Int
+    private let pixels: Pixels
+    private let bytes: [UInt8]
+
+    static func isBitmap(_ bytes: [UInt8]) -> Bool {
+        bytes.count >= 14 && bytes[0] == 0x42 && bytes[1] == 0x4d
+    }
+
+    /// Reads the header.
+    init(_ bytes: [UInt8]) throws(Fault) {
+        func u16(_ at: Int) throws(Fault) -> Int {
+            guard at <= bytes.count - 2 else { throw Fault(reason: "the header ends early") }
+            return Int(bytes[at]) | Int(bytes[at + 1]) << 8
         }
-        guard header.paletteStart + header.paletteCount * header.paletteEntry <= bytes.count else {
-            throw BitmapFault(reason: "a palette beyond the end")
+        func u32(_ at: Int) throws(Fault) -> Int { try u16(at) | u16(at + 2) << 16 }
+
+        let size = try u32(14)
+        // Nothing is read of the longer ones but their colour masks.
+        guard [12, 40, 52, 56, 64, 108, 124].contains(size) else {
+            throw Fault(reason: "a header of \(size) bytes, which is not known")
+        }
+        let isOld = size == 12
+        let rows = isOld ? try u16(20) : Int(Int32(truncatingIfNeeded: try u32(22)))
+        let bits = try u16(isOld ? 24 : 28)
+        let compression = isOld ? 0 : try u32(30)
+        guard [1, 4, 8, 16, 24, 32].contains(bits) else {
+            throw Fault(reason: "\(bits) bits a pixel, which are not supported")
+        }
+        guard compression == 0 || (compression == 3 && bits >= 16) else {
+            throw Fault(reason: "compression \(compression), which is not supported")
+        }
+        width = isOld ? try u16(18) : try u32(18)
+        height = abs(rows)
+        isTopDown = rows < 0
+        self.bits = bits
+        dataStart = try u32(10)
+        self.bytes = bytes
+        if bits <= 8 {
+            let used = isOld ? 0 : try u32(46)
+            let count = used == 0 ? 1 << bits : used
+            let entry = isOld ? 3 : 4
+            guard count <= 256 else { throw Fault(reason: "a palette of \(count) colours") }
+            guard 14 + size + count * entry <= bytes.count else {
+                throw Fault(reason: "a palette beyond the end")
+            }
+            pixels = .palette(start: 14 + size, count: count, entry: entry)
+        } else if compression == 3 {
+            // Behind the header proper, or the first fields of a longer one: the same place.
+            pixels = try Self.masked(bits, try u32(54), try u32(58), try u32(62))
+        } else {
+            pixels = bits == 16 ? .sixteen(greenBits: 5) : .bytes(red: 2, green: 1, blue: 0)
+        }
+    }
+
+    private static func masked(_ bits: Int, _ red: Int, _ green: Int, _ blue: Int) throws(Fault) -> Pixels {
+        switch (bits, red, green, blue) {
+        case (16, 0xf800, 0x7e0, 0x1f): return .sixteen(greenBits: 6)
+        case (16, 0x7c00, 0x3e0, 0x1f): return .sixteen(greenBits: 5)
+        case (24, 0xff0000, 0xff00, 0xff), (32, 0xff0000, 0xff00, 0xff), (32, 0, 0, 0):
+            return .bytes(red: 2, green: 1, blue: 0)
+        case (32, 0xff00_0000, 0xff0000, 0xff00): return .bytes(red: 3, green: 2, blue: 1)
+        case (32, 0xff00_0000, 0xff00, 0xff): return .bytes(red: 3, green: 1, blue: 0)
+        case (32, 0xff, 0xff00, 0xff0000): return .bytes(red: 0, green: 1, blue: 2)
+        default: throw Fault(reason: "colour masks that are not supported")
+        }
+    }
+
+    /// The pixels; the caller has judged the size.
+    func decode() throws(Fault) -> PixelBuffer {
+        let rowBytes = (width * bits + 31) / 32 * 4
+        let (dataBytes, overflows) = rowBytes.multipliedReportingOverflow(by: height)
+        guard dataStart >= 14, !overflows, dataBytes <= bytes.count - dataStart else {
+            throw Fault(reason: "the file ends early")
         }
         var out: [UInt8] = []
-        out.reserveCapacity(header.width * header.height * 3)
-        for line in 0..<header.height {
-            let row = header.dataStart + (header.isTopDown ? line : header.height - 1 - line) * rowBytes
-            for x in 0..<header.width {
-                var place: Int
-                if header.bits >= 24 {
-                    place = row + x * header.bits / 8
-                } else {
-                    let perByte = 8 / header.bits
-                    let shift = (perByte - 1 - x % perByte) * header.bits
-                    let index = Int(bytes[row + x / perByte]) >> shift & ((1 << header.bits) - 1)
-                    guard index < header.paletteCount else { throw BitmapFault(reason: "a colour beyond the palette") }
-                    place = header.paletteStart + index * header.paletteEntry
+        out.reserveCapacity(width * height * 3)
+        for line in 0..<height {
+            let row = dataStart + (isTopDown ? line : height - 1 - line) * rowBytes
+            switch pixels {
+            case .palette(let start, let count, let entry):
+                let perByte = 8 / bits
+                for x in 0..<width {
+                    let shift = (perByte - 1 - x % perByte) * bits
+                    let index = Int(bytes[row + x / perByte]) >> shift & ((1 << bits) - 1)
+                    guard index < count else { throw Fault(reason: "a colour beyond the palette") }
+                    let place = start + index * entry
+                    out.append(bytes[place + 2])
+                    out.append(bytes[place + 1])
+                    out.append(bytes[place])
                 }
-                out.append(bytes[place + 2])
-                out.append(bytes[place + 1])
-                out.append(bytes[place])
+            case .sixteen(let greenBits):
+                let greenest = (1 << greenBits) - 1
+                for x in 0..<width {
+                    let value = Int(bytes[row + 2 * x]) | Int(bytes[row + 2 * x + 1]) << 8
+                    out.append(UInt8((value >> (5 + greenBits) & 31) * 255 / 31))
+                    out.append(UInt8((value >> 5 & greenest) * 255 / greenest))
+                    out.append(UInt8((value & 31) * 255 / 31))
+                }
+            case .bytes(let red, let green, let blue):
+                for place in stride(from: row, to: row + width * (bits / 8), by: bits / 8) {
+                    out.append(bytes[place + red])
+                    out.append(bytes[place + green])
+                    out.append(bytes[place + blue])
+                }
             }
         }
-        return PixelBuffer(width: header.width, height: header.height, bytes: out)
+        return PixelBuffer(width: width, height: height, bytes: out)
     }
 }

@@ -28,7 +28,11 @@ package enum ImageFile {
     ///   - name: what messages call it.
     ///   - limits: checked against the file's size and its header before memory is taken.
     /// - Throws: `ImageError`.
-    package static func decode(_ bytes: [UInt8], name: String, limits: ImageLimits = ImageLimits()) throws(ImageError) -> Decoded {
+    package static func decode(
+        _ bytes: [UInt8],
+        name: String,
+        limits: ImageLimits = ImageLimits()
+    ) throws(ImageError) -> Decoded {
         guard !bytes.isEmpty else { throw .empty(name: name) }
         guard bytes.count <= limits.maxBytes else {
             throw .fileTooLarge(name: name, bytes: bytes.count, limit: limits.maxBytes)
@@ -48,7 +52,8 @@ package enum ImageFile {
         guard vl_image_probe(bytes, bytes.count, &info, &text) == 0 else {
             throw .damaged(name: name, format: format.rawValue, reason: message(text))
         }
-        let width = Int(info.width), height = Int(info.height)
+        let width = Int(info.width)
+        let height = Int(info.height)
         try check(width, height, name, limits)
         var failed = false
         let pixels = [UInt8](unsafeUninitializedCapacity: width * height * 3) { buffer, initialized in
@@ -58,31 +63,53 @@ package enum ImageFile {
             initialized = width * height * 3
         }
         if failed { throw .damaged(name: name, format: format.rawValue, reason: message(text)) }
-        let orientation =
-            format == .tiff ? Orientation(rawValue: Int(info.orientation)) ?? .upright : EXIF.orientation(bytes, format: format)
+        let picture = PixelBuffer(width: width, height: height, bytes: pixels)
+        if format == .tiff {
+            // Pillow turns a TIFF while it reads it: there the tag belongs to the format, not to EXIF.
+            let turn = Orientation(rawValue: Int(info.orientation)) ?? .upright
+            return Decoded(stored: turn.apply(to: picture), orientation: .upright, format: format)
+        }
         return Decoded(
-            stored: PixelBuffer(width: width, height: height, bytes: pixels), orientation: orientation, format: format)
+            stored: picture,
+            orientation: EXIF.orientation(bytes, format: format),
+            format: format
+        )
     }
 
-    private static func decodeBitmap(_ bytes: [UInt8], _ name: String, _ limits: ImageLimits) throws(ImageError) -> Decoded {
-        func damaged(_ fault: Bitmap.BitmapFault) -> ImageError {
+    private static func decodeBitmap(
+        _ bytes: [UInt8],
+        _ name: String,
+        _ limits: ImageLimits
+    ) throws(ImageError) -> Decoded {
+        func damaged(_ fault: Bitmap.Fault) -> ImageError {
             .damaged(name: name, format: Format.bmp.rawValue, reason: fault.reason)
         }
-        let size: (width: Int, height: Int)
-        do { size = try Bitmap.size(bytes) } catch { throw damaged(error) }
-        try check(size.width, size.height, name, limits)
+        let bitmap: Bitmap
+        do { bitmap = try Bitmap(bytes) } catch { throw damaged(error) }
+        try check(bitmap.width, bitmap.height, name, limits)
         do {
-            return Decoded(stored: try Bitmap.decode(bytes), orientation: .upright, format: .bmp)
+            return Decoded(stored: try bitmap.decode(), orientation: .upright, format: .bmp)
         } catch {
             throw damaged(error)
         }
     }
 
-    private static func check(_ width: Int, _ height: Int, _ name: String, _ limits: ImageLimits) throws(ImageError) {
+    private static func check(
+        _ width: Int,
+        _ height: Int,
+        _ name: String,
+        _ limits: ImageLimits
+    ) throws(ImageError) {
         guard width > 0, height > 0 else { throw .noPixels(name: name, width: width, height: height) }
         let (pixels, overflows) = width.multipliedReportingOverflow(by: height)
         guard width <= limits.maxSide, height <= limits.maxSide, !overflows, pixels <= limits.maxPixels else {
-            throw .tooLarge(name: name, width: width, height: height, maxPixels: limits.maxPixels, maxSide: limits.maxSide)
+            throw .tooLarge(
+                name: name,
+                width: width,
+                height: height,
+                maxPixels: limits.maxPixels,
+                maxSide: limits.maxSide
+            )
         }
     }
 
@@ -96,7 +123,15 @@ package enum ImageFile {
     package static func png(_ picture: PixelBuffer) throws(ImageError) -> [UInt8] {
         var size = 0
         var text = [CChar](repeating: 0, count: Int(VL_IMAGE_ERROR_SIZE))
-        guard let block = vl_png_encode(picture.bytes, Int64(picture.width), Int64(picture.height), &size, &text) else {
+        guard
+            let block = vl_png_encode(
+                picture.bytes,
+                Int64(picture.width),
+                Int64(picture.height),
+                &size,
+                &text
+            )
+        else {
             throw .encoding(reason: message(text))
         }
         defer { vl_codecs_free(block) }

@@ -29,7 +29,10 @@ package struct PixelBuffer: Sendable, Equatable {
 
     /// Puts `other` at a place; it must lie inside.
     package mutating func paste(_ other: PixelBuffer, x: Int, y: Int) {
-        precondition(x >= 0 && y >= 0 && x + other.width <= width && y + other.height <= height, "pasting outside")
+        precondition(
+            x >= 0 && y >= 0 && x + other.width <= width && y + other.height <= height,
+            "pasting outside"
+        )
         let row = other.width * 3
         for line in 0..<other.height {
             let target = ((y + line) * width + x) * 3
@@ -39,7 +42,10 @@ package struct PixelBuffer: Sendable, Equatable {
 
     /// The part from (x, y), which must lie inside.
     package func crop(x: Int, y: Int, width: Int, height: Int) -> PixelBuffer {
-        precondition(x >= 0 && y >= 0 && x + width <= self.width && y + height <= self.height, "cropping outside")
+        precondition(
+            x >= 0 && y >= 0 && x + width <= self.width && y + height <= self.height,
+            "cropping outside"
+        )
         var part: [UInt8] = []
         part.reserveCapacity(width * height * 3)
         for line in y..<y + height {

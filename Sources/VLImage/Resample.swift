@@ -1,4 +1,5 @@
 import CVLCodecs
+
 #if canImport(Glibc)
 import Glibc
 #elseif canImport(Musl)
@@ -20,7 +21,9 @@ package enum ResamplingFilter: Sendable {
         }
     }
 
-    /// The filter's value at a distance. The terms are grouped as in Pillow's C, whose last bits decide roundings.
+    /// The filter's value at a distance.
+    ///
+    /// The terms are grouped as in Pillow's C, whose last bits decide roundings.
     func callAsFunction(_ distance: Double) -> Double {
         let x = abs(distance)
         switch self {
@@ -68,7 +71,9 @@ private struct ResamplingWeights {
             }
             for index in 0..<count {
                 let value = total != 0 ? values[index] / total : values[index]
-                weights[x * stride + index] = Int32(value < 0 ? value * 4_194_304 - 0.5 : value * 4_194_304 + 0.5)
+                weights[x * stride + index] = Int32(
+                    value < 0 ? value * 4_194_304 - 0.5 : value * 4_194_304 + 0.5
+                )
             }
             starts.append(Int32(first))
             counts.append(Int32(count))
@@ -81,7 +86,9 @@ extension PixelBuffer {
     ///
     /// - Parameter parallel: runs a body for each index below a count; lets a caller spread rows over threads.
     package func resized(
-        width newWidth: Int, height newHeight: Int, _ filter: ResamplingFilter,
+        width newWidth: Int,
+        height newHeight: Int,
+        _ filter: ResamplingFilter,
         parallel: (Int, (Int) -> Void) -> Void = { count, body in for index in 0..<count { body(index) } }
     ) -> PixelBuffer {
         precondition(newWidth > 0 && newHeight > 0, "resizing to \(newWidth) x \(newHeight)")
@@ -94,7 +101,9 @@ extension PixelBuffer {
     }
 
     private func resizedRows(
-        _ newWidth: Int, _ filter: ResamplingFilter, _ parallel: (Int, (Int) -> Void) -> Void
+        _ newWidth: Int,
+        _ filter: ResamplingFilter,
+        _ parallel: (Int, (Int) -> Void) -> Void
     ) -> PixelBuffer {
         if newWidth == width { return self }
         let weights = ResamplingWeights(filter, from: width, to: newWidth)
@@ -107,8 +116,16 @@ extension PixelBuffer {
                     let first = height * piece / pieces
                     let last = height * (piece + 1) / pieces
                     vl_resample_rows(
-                        target + first * newWidth * 3, source + first * width * 3, Int64(last - first), Int64(newWidth),
-                        Int64(width * 3), weights.starts, weights.counts, weights.weights, Int64(weights.stride))
+                        target + first * newWidth * 3,
+                        source + first * width * 3,
+                        Int64(last - first),
+                        Int64(newWidth),
+                        Int64(width * 3),
+                        weights.starts,
+                        weights.counts,
+                        weights.weights,
+                        Int64(weights.stride)
+                    )
                 }
             }
             initialized = newWidth * height * 3
@@ -117,7 +134,9 @@ extension PixelBuffer {
     }
 
     private func resizedColumns(
-        _ newHeight: Int, _ filter: ResamplingFilter, _ parallel: (Int, (Int) -> Void) -> Void
+        _ newHeight: Int,
+        _ filter: ResamplingFilter,
+        _ parallel: (Int, (Int) -> Void) -> Void
     ) -> PixelBuffer {
         if newHeight == height { return self }
         let weights = ResamplingWeights(filter, from: height, to: newHeight)
@@ -134,8 +153,14 @@ extension PixelBuffer {
                             guard let values = values.baseAddress else { return }
                             for y in newHeight * piece / pieces..<newHeight * (piece + 1) / pieces {
                                 vl_resample_column(
-                                    target + y * rowBytes, source + Int(weights.starts[y]) * rowBytes, Int64(rowBytes),
-                                    Int64(rowBytes), weights.counts[y], values + y * weights.stride, sums)
+                                    target + y * rowBytes,
+                                    source + Int(weights.starts[y]) * rowBytes,
+                                    Int64(rowBytes),
+                                    Int64(rowBytes),
+                                    weights.counts[y],
+                                    values + y * weights.stride,
+                                    sums
+                                )
                             }
                         }
                     }

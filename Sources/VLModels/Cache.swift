@@ -48,7 +48,10 @@ package final class KVCache {
     /// Gets memory for positions below `positions`, so that the token loop need not.
     package func reserve(_ positions: Int) {
         let needed = (positions + Run.attentionBlock - 1) / Run.attentionBlock
-        precondition(needed <= maximumBlocks, "\(positions) positions in a cache for \(maximumBlocks * Run.attentionBlock)")
+        precondition(
+            needed <= maximumBlocks,
+            "\(positions) positions in a cache for \(maximumBlocks * Run.attentionBlock)"
+        )
         while blocks.count < needed {
             let block = UnsafeMutableRawPointer.allocate(byteCount: blockBytes, alignment: 64)
             // Hidden places of a block are multiplied by zero, so they must hold numbers.
@@ -73,7 +76,10 @@ package final class KVCache {
 
     /// Stores a layer's values for consecutive positions: rows of `source`, into the elements from `offset` on.
     package func write(_ source: Matrix, layer: Int, firstPosition: Int, offset: Int, _ run: Run) {
-        precondition(offset + source.columns <= layout.width && firstPosition + source.rows <= capacity, "outside the cache")
+        precondition(
+            offset + source.columns <= layout.width && firstPosition + source.rows <= capacity,
+            "outside the cache"
+        )
         for row in 0..<source.rows {
             let position = firstPosition + row
             let place = (layer * Run.attentionBlock + position % Run.attentionBlock) * layout.width + offset
@@ -83,11 +89,25 @@ package final class KVCache {
     }
 
     /// A layer's keys and values as attention reads them; offsets count elements from a position's first.
-    package func view(layer: Int, count: Int, keys: Int, values: Int, keyHeadStride: Int, valueHeadStride: Int) -> KeyValueView {
+    package func view(
+        layer: Int,
+        count: Int,
+        keys: Int,
+        values: Int,
+        keyHeadStride: Int,
+        valueHeadStride: Int
+    ) -> KeyValueView {
         let base = layer * Run.attentionBlock * layout.width
         return KeyValueView(
-            blocks: UnsafePointer(table), type: layout.type, keyOffset: base + keys, valueOffset: base + values,
-            keyHeadStride: keyHeadStride, valueHeadStride: valueHeadStride, positionStride: layout.width, count: count)
+            blocks: UnsafePointer(table),
+            type: layout.type,
+            keyOffset: base + keys,
+            valueOffset: base + values,
+            keyHeadStride: keyHeadStride,
+            valueHeadStride: valueHeadStride,
+            positionStride: layout.width,
+            count: count
+        )
     }
 }
 
@@ -122,7 +142,9 @@ package struct Batch {
     package func positions(_ run: Run) -> UnsafeBufferPointer<Int32> {
         let positions = run.workspace.allocate(Int32.self, rowCount)
         for segment in segments {
-            for (offset, row) in segment.rows.enumerated() { positions[row] = Int32(segment.firstPosition + offset) }
+            for (offset, row) in segment.rows.enumerated() {
+                positions[row] = Int32(segment.firstPosition + offset)
+            }
         }
         return UnsafeBufferPointer(start: positions, count: rowCount)
     }

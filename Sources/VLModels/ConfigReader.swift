@@ -54,7 +54,11 @@ package struct ConfigReader {
     }
 
     /// A whole number in a range; the default stands for an absent field, not for `null`.
-    package func int(_ key: String, _ range: ClosedRange<Int>, default fallback: Int? = nil) throws(LoadError) -> Int {
+    package func int(
+        _ key: String,
+        _ range: ClosedRange<Int>,
+        default fallback: Int? = nil
+    ) throws(LoadError) -> Int {
         guard let value = object[key] else {
             if let fallback { return fallback }
             throw error(key, expected: "a whole number", found: "nothing")
@@ -63,13 +67,21 @@ package struct ConfigReader {
             throw error(key, expected: "a whole number", found: value.summary)
         }
         guard let found = Int(exactly: number), range.contains(found) else {
-            throw error(key, expected: "a whole number from \(range.lowerBound) to \(range.upperBound)", found: "\(number)")
+            throw error(
+                key,
+                expected: "a whole number from \(range.lowerBound) to \(range.upperBound)",
+                found: "\(number)"
+            )
         }
         return found
     }
 
     /// As `int`, with nil for `null`.
-    package func intOrNull(_ key: String, _ range: ClosedRange<Int>, default fallback: Int?) throws(LoadError) -> Int? {
+    package func intOrNull(
+        _ key: String,
+        _ range: ClosedRange<Int>,
+        default fallback: Int?
+    ) throws(LoadError) -> Int? {
         guard let value = object[key] else { return fallback }
         if case .null = value { return nil }
         return try int(key, range)
@@ -77,7 +89,10 @@ package struct ConfigReader {
 
     /// A finite number for which `isValid` holds.
     package func double(
-        _ key: String, default fallback: Double? = nil, _ rule: String = "a number", where isValid: (Double) -> Bool = { _ in true }
+        _ key: String,
+        default fallback: Double? = nil,
+        _ rule: String = "a number",
+        where isValid: (Double) -> Bool = { _ in true }
     ) throws(LoadError) -> Double {
         guard let value = object[key] else {
             if let fallback { return fallback }
@@ -96,7 +111,9 @@ package struct ConfigReader {
     /// True or false.
     package func bool(_ key: String, default fallback: Bool) throws(LoadError) -> Bool {
         guard let value = object[key] else { return fallback }
-        guard case .bool(let found) = value else { throw error(key, expected: "true or false", found: value.summary) }
+        guard case .bool(let found) = value else {
+            throw error(key, expected: "true or false", found: value.summary)
+        }
         return found
     }
 
@@ -118,7 +135,9 @@ package struct ConfigReader {
             if let fallback, !contains(key) { return fallback }
             throw error(key, expected: "one of \(known)", found: contains(key) ? "null" : "nothing")
         }
-        guard let choice = Choice(rawValue: found) else { throw error(key, expected: "one of \(known)", found: "\"\(found)\"") }
+        guard let choice = Choice(rawValue: found) else {
+            throw error(key, expected: "one of \(known)", found: "\"\(found)\"")
+        }
         return choice
     }
 

@@ -25,7 +25,9 @@ package struct ModelFolder {
     /// What a configuration is of: `model_type`, or the first of `architectures`.
     package static func modelType(_ config: ConfigReader) throws(LoadError) -> String {
         if let type = try config.string("model_type") { return type }
-        guard let architectures = try config.array("architectures"), case .string(let first)? = architectures.first else {
+        guard let architectures = try config.array("architectures"),
+            case .string(let first)? = architectures.first
+        else {
             throw config.error("model_type", expected: "a text, or 'architectures'", found: "neither")
         }
         switch first {
@@ -78,7 +80,10 @@ package struct ModelFolder {
     ///
     /// The ids in configurations of published base models are known to be wrong, so the tokenizer wins.
     /// - Throws: `LoadError`.
-    package func boundaryTokens(_ tokenizer: Tokenizer, language: ConfigReader) throws(LoadError) -> (begin: Int32, ends: [Int32]) {
+    package func boundaryTokens(
+        _ tokenizer: Tokenizer,
+        language: ConfigReader
+    ) throws(LoadError) -> (begin: Int32, ends: [Int32]) {
         let tokenizerConfig = try reader("tokenizer_config.json")
         let generation = try reader("generation_config.json")
         func ids(_ key: String, _ reader: ConfigReader?) -> [Int32] {
@@ -90,7 +95,9 @@ package struct ModelFolder {
         }
         func token(_ key: String, _ idKey: String) throws(LoadError) -> [Int32] {
             if let text = try named(key, tokenizerConfig) {
-                guard let id = tokenizer.tokenID(of: text) else { throw .missingToken(file: "tokenizer.json", token: text) }
+                guard let id = tokenizer.tokenID(of: text) else {
+                    throw .missingToken(file: "tokenizer.json", token: text)
+                }
                 return [id]
             }
             let found = ids(idKey, generation)

@@ -1,6 +1,8 @@
 import VLTensor
 
-/// A decoder: embeddings in, hidden states and logits out. Stateless; one value serves any number of sequences.
+/// A decoder: embeddings in, hidden states and logits out.
+///
+/// Stateless; one value serves any number of sequences.
 package protocol LanguageModel: Sendable {
     var hiddenSize: Int { get }
     var vocabularySize: Int { get }
@@ -21,7 +23,9 @@ package protocol LanguageModel: Sendable {
     func logits(_ normed: Matrix, _ run: Run) -> Matrix
 }
 
-/// A decoder that also takes pictures. Stateless.
+/// A decoder that also takes pictures.
+///
+/// Stateless.
 package protocol VisionLanguageModel: Sendable {
     var language: any LanguageModel { get }
     /// Floating-point operations of encoding one tile.

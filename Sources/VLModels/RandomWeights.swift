@@ -31,11 +31,14 @@ package final class RandomWeights: WeightSource {
         for byte in name.utf8 { seed = (seed ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
         // Keeps activations of a size at which no kernel meets denormals or infinities.
         let scale = 1.7 / Float(max(1, count / max(1, shape[0]))).squareRoot()
-        let center: Float = name.hasSuffix("norm.weight") || name.contains("norm1.weight") || name.contains("norm2.weight") ? 1 : 0
+        let center: Float =
+            name.hasSuffix("norm.weight") || name.contains("norm1.weight") || name.contains("norm2.weight")
+            ? 1 : 0
         let isNorm = center == 1
         let piece = 65536
         pool.parallel((count + piece - 1) / piece) { index in
-            let first = index * piece, length = min(piece, count - first)
+            let first = index * piece
+            let length = min(piece, count - first)
             withUnsafeTemporaryAllocation(of: Float.self, capacity: length) { values in
                 var state = seed &+ UInt64(index) &* 0x9e37_79b9_7f4a_7c15
                 for place in 0..<length {

@@ -29,20 +29,26 @@ package enum Registry {
     /// - Parameter onLayer: called with (layers read, layers in all).
     /// - Throws: `LoadError`.
     package static func load(
-        _ path: String, run: Run, onLayer: (Int, Int) -> Void = { _, _ in }
+        _ path: String,
+        run: Run,
+        onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(LoadError) -> LoadedModel {
         let folder = try ModelFolder(path)
         switch folder.modelType {
         case "deepseek_vl_v2": return try loadVL2(folder, run, onLayer)
         default:
             throw .unsupported(
-                file: "config.json", what: "model_type \"\(folder.modelType)\"",
-                known: modelTypes.map { "\"\($0)\"" }.joined(separator: ", "))
+                file: "config.json",
+                what: "model_type \"\(folder.modelType)\"",
+                known: modelTypes.map { "\"\($0)\"" }.joined(separator: ", ")
+            )
         }
     }
 
     private static func loadVL2(
-        _ folder: ModelFolder, _ run: Run, _ onLayer: (Int, Int) -> Void
+        _ folder: ModelFolder,
+        _ run: Run,
+        _ onLayer: (Int, Int) -> Void
     ) throws(LoadError) -> LoadedModel {
         let config = try DeepSeekVL2Config(folder.config)
         let (processor, ends) = try vl2Processor(folder, config)
@@ -57,19 +63,30 @@ package enum Registry {
         let model = try DeepSeekVL2(config, Weights(loader), onLayer: onLayer)
         try source.requireAllRead(except: DeepSeekVL2.isUnused)
         return LoadedModel(
-            name: folder.path.split(separator: "/").last.map(String.init) ?? folder.path, architecture: folder.modelType,
-            model: model, processor: processor, tokenizer: processor.tokenizer, endTokens: ends, weightBytes: loader.byteCount,
-            weightType: model.decoder.weightType)
+            name: folder.path.split(separator: "/").last.map(String.init) ?? folder.path,
+            architecture: folder.modelType,
+            model: model,
+            processor: processor,
+            tokenizer: processor.tokenizer,
+            endTokens: ends,
+            weightBytes: loader.byteCount,
+            weightType: model.decoder.weightType
+        )
     }
 
     /// The processor of a DeepSeek-VL2 folder, without its weights.
     private static func vl2Processor(
-        _ folder: ModelFolder, _ config: DeepSeekVL2Config
+        _ folder: ModelFolder,
+        _ config: DeepSeekVL2Config
     ) throws(LoadError) -> (DeepSeekVL2Processor, [Int32]) {
-        let processorConfig = try DeepSeekVL2ProcessorConfig(folder.reader("processor_config.json"), model: config)
+        let processorConfig = try DeepSeekVL2ProcessorConfig(
+            folder.reader("processor_config.json"),
+            model: config
+        )
         // The official processor makes these special tokens, whether or not the tokenizer file does.
         let special = [
-            processorConfig.padToken, processorConfig.imageToken, "<|ref|>", "<|/ref|>", "<|det|>", "<|/det|>",
+            processorConfig.padToken, processorConfig.imageToken, "<|ref|>", "<|/ref|>", "<|det|>",
+            "<|/det|>",
             "<|grounding|>", "<|User|>", "<|Assistant|>",
         ]
         let tokenizer = try folder.tokenizer(special: special)
@@ -82,11 +99,20 @@ package enum Registry {
         }
         for id in [begin, image] + ends where Int(id) >= config.language.vocabularySize {
             throw .field(
-                file: "config.json", field: "language_config.vocab_size", expected: "more than the token id \(id)",
-                found: "\(config.language.vocabularySize)")
+                file: "config.json",
+                field: "language_config.vocab_size",
+                expected: "more than the token id \(id)",
+                found: "\(config.language.vocabularySize)"
+            )
         }
         let processor = try DeepSeekVL2Processor(
-            processorConfig, model: config, tokenizer: tokenizer, beginToken: begin, endToken: ends[0], imageToken: image)
+            processorConfig,
+            model: config,
+            tokenizer: tokenizer,
+            beginToken: begin,
+            endToken: ends[0],
+            imageToken: image
+        )
         return (processor, ends)
     }
 
@@ -97,8 +123,10 @@ package enum Registry {
         let folder = try ModelFolder(path)
         guard folder.modelType == "deepseek_vl_v2" else {
             throw .unsupported(
-                file: "config.json", what: "model_type \"\(folder.modelType)\"",
-                known: modelTypes.map { "\"\($0)\"" }.joined(separator: ", "))
+                file: "config.json",
+                what: "model_type \"\(folder.modelType)\"",
+                known: modelTypes.map { "\"\($0)\"" }.joined(separator: ", ")
+            )
         }
         return try vl2Processor(folder, DeepSeekVL2Config(folder.config)).0
     }
@@ -119,7 +147,9 @@ package enum Registry {
             }
         }
         let folder = try ModelFolder(path)
-        if folder.modelType == "deepseek_vl_v2" { return try vl2Processor(folder, DeepSeekVL2Config(folder.config)).0.tokenizer }
+        if folder.modelType == "deepseek_vl_v2" {
+            return try vl2Processor(folder, DeepSeekVL2Config(folder.config)).0.tokenizer
+        }
         return try folder.tokenizer()
     }
 }

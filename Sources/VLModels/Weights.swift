@@ -76,7 +76,11 @@ package final class WeightLoader {
         let buffer = WeightBuffer(byteCount: count * 4)
         guard let start = buffer.bytes.baseAddress else { preconditionFailure("a buffer without memory") }
         let values = start.bindMemory(to: Float.self, capacity: count)
-        run.widen(WeightMatrix(found.pointer, type: found.type, rows: 1, columns: count), row: 0, into: values)
+        run.widen(
+            WeightMatrix(found.pointer, type: found.type, rows: 1, columns: count),
+            row: 0,
+            into: values
+        )
         buffers.append(buffer)
         byteCount += count * 4
         return WeightVector(UnsafePointer(values), count: count)
@@ -114,7 +118,12 @@ package struct Weights {
     ///
     /// - Parameter shape: its stored shape where that has other axes than rows and columns (a convolution).
     /// - Throws: `LoadError.missingTensor`, `.shape`, `.type`.
-    package func matrix(_ name: String, _ rows: Int, _ columns: Int, shape: [Int]? = nil) throws(LoadError) -> WeightMatrix {
+    package func matrix(
+        _ name: String,
+        _ rows: Int,
+        _ columns: Int,
+        shape: [Int]? = nil
+    ) throws(LoadError) -> WeightMatrix {
         let found = try loader.find(full(name), shape ?? [rows, columns])
         return WeightMatrix(found.pointer, type: found.type, rows: rows, columns: columns)
     }
@@ -129,7 +138,15 @@ package struct Weights {
     /// `weight` [output, input] and, if asked for, `bias` [output].
     ///
     /// - Throws: as `matrix`.
-    package func linear(_ input: Int, _ output: Int, bias: Bool, shape: [Int]? = nil) throws(LoadError) -> Linear {
-        Linear(weight: try matrix("weight", output, input, shape: shape), bias: bias ? try vector("bias", output) : nil)
+    package func linear(
+        _ input: Int,
+        _ output: Int,
+        bias: Bool,
+        shape: [Int]? = nil
+    ) throws(LoadError) -> Linear {
+        Linear(
+            weight: try matrix("weight", output, input, shape: shape),
+            bias: bias ? try vector("bias", output) : nil
+        )
     }
 }

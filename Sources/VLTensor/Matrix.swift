@@ -25,7 +25,12 @@ package struct Matrix {
     /// The rows of a range, as a view.
     package subscript(rows range: Range<Int>) -> Matrix {
         precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of \(rows)")
-        return Matrix(pointer + range.lowerBound * stride, rows: range.count, columns: columns, stride: stride)
+        return Matrix(
+            pointer + range.lowerBound * stride,
+            rows: range.count,
+            columns: columns,
+            stride: stride
+        )
     }
 
     /// The columns of a range, as a view.

@@ -1,8 +1,8 @@
 import CVLPool
 
 /// The threads that compute, the calling one included.
-// @unchecked Sendable: the C pool serialises regions; nothing here is mutable.
 package final class ThreadPool: @unchecked Sendable {
+    // @unchecked Sendable: the C pool serialises regions; nothing here is mutable.
     private let pool: OpaquePointer
 
     /// Threads that work on a region.
@@ -26,7 +26,8 @@ package final class ThreadPool: @unchecked Sendable {
 
     /// Runs a C body for each index below `count`; returns when all are done.
     package func run(
-        _ count: Int, _ context: UnsafeMutableRawPointer,
+        _ count: Int,
+        _ context: UnsafeMutableRawPointer,
         _ body: vl_pool_body
     ) {
         vl_pool_run(pool, Int64(count), body, context)

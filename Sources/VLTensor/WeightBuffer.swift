@@ -1,6 +1,6 @@
 /// Memory that holds weights made in the process: converted norms, random weights.
-// @unchecked Sendable: written by its maker before anybody else sees it, then only read.
 package final class WeightBuffer: @unchecked Sendable {
+    // @unchecked Sendable: written by its maker before anybody else sees it, then only read.
     package let bytes: UnsafeMutableRawBufferPointer
 
     /// Allocates `byteCount` bytes, aligned to 64, contents undefined.

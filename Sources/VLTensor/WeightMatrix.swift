@@ -1,8 +1,8 @@
 /// A stored matrix, [rows, columns] row-major without gaps, in the type that its file holds.
 ///
 /// It does not own its bytes: a model keeps the mapping or the buffer alive next to the matrices that point into it.
-// @unchecked Sendable: the bytes are never written after the matrix was made.
 package struct WeightMatrix: @unchecked Sendable {
+    // @unchecked Sendable: the bytes are never written after the matrix was made.
     package let pointer: UnsafeRawPointer
     package let type: DType
     /// Output features.
@@ -29,9 +29,11 @@ package struct WeightMatrix: @unchecked Sendable {
     }
 }
 
-/// A stored vector of float32 values: a norm's weight, a bias. Ownership as for `WeightMatrix`.
-// @unchecked Sendable: the values are never written after the vector was made.
+/// A stored vector of float32 values: a norm's weight, a bias.
+///
+/// Ownership as for `WeightMatrix`.
 package struct WeightVector: @unchecked Sendable {
+    // @unchecked Sendable: the values are never written after the vector was made.
     package let pointer: UnsafePointer<Float>
     package let count: Int
 
@@ -47,7 +49,10 @@ package struct Linear: Sendable {
     package let bias: WeightVector?
 
     package init(weight: WeightMatrix, bias: WeightVector? = nil) {
-        precondition(bias == nil || bias?.count == weight.rows, "a bias of \(bias?.count ?? 0) for \(weight.rows) rows")
+        precondition(
+            bias == nil || bias?.count == weight.rows,
+            "a bias of \(bias?.count ?? 0) for \(weight.rows) rows"
+        )
         self.weight = weight
         self.bias = bias
     }

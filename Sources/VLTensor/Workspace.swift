@@ -32,7 +32,10 @@ package final class Workspace {
     package var capacity: Int { chunks.reduce(0) { $0 + $1.count } }
 
     /// `count` values of a trivial type, contents undefined, aligned to 64 bytes.
-    package func allocate<Value: BitwiseCopyable>(_ type: Value.Type, _ count: Int) -> UnsafeMutablePointer<Value> {
+    package func allocate<Value: BitwiseCopyable>(
+        _ type: Value.Type,
+        _ count: Int
+    ) -> UnsafeMutablePointer<Value> {
         let size = (max(count, 1) * MemoryLayout<Value>.stride + Self.alignment - 1) & ~(Self.alignment - 1)
         while chunk < chunks.count && used + size > chunks[chunk].count {
             chunk += 1

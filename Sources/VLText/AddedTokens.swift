@@ -46,13 +46,17 @@ struct AddedTokenFinder: Sendable {
         var id: Int32
     }
 
-    /// All matches in a range of the text, in order. Special tokens are left out if `parsesSpecial` is false.
+    /// All matches in a range of the text, in order.
+    ///
+    /// Special tokens are left out if `parsesSpecial` is false.
     func matches(_ bytes: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, parsesSpecial: Bool) -> [Match] {
         guard !tokens.isEmpty else { return [] }
         var found: [Match] = []
-        var index = range.lowerBound, free = index
+        var index = range.lowerBound
+        var free = index
         while index < range.upperBound {
-            guard starts[Int(bytes[index])], let (token, end) = longest(bytes, index, range.upperBound, parsesSpecial)
+            guard starts[Int(bytes[index])],
+                let (token, end) = longest(bytes, index, range.upperBound, parsesSpecial)
             else {
                 index += 1
                 continue
@@ -72,11 +76,17 @@ struct AddedTokenFinder: Sendable {
     }
 
     private func longest(
-        _ bytes: UnsafeBufferPointer<UInt8>, _ start: Int, _ limit: Int, _ parsesSpecial: Bool
+        _ bytes: UnsafeBufferPointer<UInt8>,
+        _ start: Int,
+        _ limit: Int,
+        _ parsesSpecial: Bool
     ) -> (AddedToken, Int)? {
-        var node: Int32 = 0, index = start
+        var node: Int32 = 0
+        var index = start
         var best: (AddedToken, Int)?
-        while index < limit, let child = children[UInt64(UInt32(bitPattern: node)) << 8 | UInt64(bytes[index])] {
+        while index < limit,
+            let child = children[UInt64(UInt32(bitPattern: node)) << 8 | UInt64(bytes[index])]
+        {
             node = child
             index += 1
             let end = ends[Int(node)]
@@ -86,7 +96,8 @@ struct AddedTokenFinder: Sendable {
     }
 
     /// Whether no word character touches the range.
-    private func isWord(_ bytes: UnsafeBufferPointer<UInt8>, _ match: Range<Int>, _ range: Range<Int>) -> Bool {
+    private func isWord(_ bytes: UnsafeBufferPointer<UInt8>, _ match: Range<Int>, _ range: Range<Int>) -> Bool
+    {
         let table = CharacterTable.shared
         func isWordCharacter(_ index: Int) -> Bool {
             let (point, _) = UTF8Scan.decode(bytes, index)

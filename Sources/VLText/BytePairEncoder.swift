@@ -55,10 +55,13 @@ struct BytePairEncoder: Sendable {
         guard count > 1 else { return }
         scratch.ranks.removeAll(keepingCapacity: true)
         scratch.symbols.withUnsafeMutableBufferPointer { symbols in
-            for index in 0..<count - 1 { scratch.ranks.append(merges.find(symbols[index], symbols[index + 1])) }
+            for index in 0..<count - 1 {
+                scratch.ranks.append(merges.find(symbols[index], symbols[index + 1]))
+            }
             scratch.ranks.withUnsafeMutableBufferPointer { ranks in
                 while count > 1 {
-                    var best = UInt64.max, place = 0
+                    var best = UInt64.max
+                    var place = 0
                     for index in 0..<count - 1 where ranks[index] < best {
                         best = ranks[index]
                         place = index
@@ -118,7 +121,10 @@ struct BytePairEncoder: Sendable {
 
         mutating func removeAll() { items.removeAll(keepingCapacity: true) }
 
-        private static func isBefore(_ a: (rank: UInt64, place: Int32), _ b: (rank: UInt64, place: Int32)) -> Bool {
+        private static func isBefore(
+            _ a: (rank: UInt64, place: Int32),
+            _ b: (rank: UInt64, place: Int32)
+        ) -> Bool {
             a.rank != b.rank ? a.rank < b.rank : a.place < b.place
         }
 

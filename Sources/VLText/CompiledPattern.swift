@@ -3,8 +3,8 @@ import CPCRE2
 /// A regular expression of a tokenizer file, run by PCRE2 with limits on its work.
 ///
 /// The files are written for Oniguruma; what both read alike is accepted, back-references are refused.
-// @unchecked Sendable: PCRE2 only reads a compiled pattern while matching.
 final class CompiledPattern: @unchecked Sendable {
+    // @unchecked Sendable: PCRE2 only reads a compiled pattern while matching.
     private let code: OpaquePointer
     private let source: String
     private let file: String
@@ -51,7 +51,9 @@ final class CompiledPattern: @unchecked Sendable {
     ///
     /// - Throws: `TokenizerError.patternLimit`.
     func split(
-        _ bytes: UnsafeBufferPointer<UInt8>, _ piece: Range<Int>, _ body: (Range<Int>) throws(TokenizerError) -> Void
+        _ bytes: UnsafeBufferPointer<UInt8>,
+        _ piece: Range<Int>,
+        _ body: (Range<Int>) throws(TokenizerError) -> Void
     ) throws(TokenizerError) {
         let match = pcre2_match_data_create_8(1, nil)
         let context = pcre2_match_context_create_8(nil)
@@ -62,9 +64,18 @@ final class CompiledPattern: @unchecked Sendable {
         pcre2_set_match_limit_8(context, Self.matchLimit)
         pcre2_set_depth_limit_8(context, 10_000)
         let text = UnsafeBufferPointer(rebasing: bytes[piece])
-        var gap = 0, start = 0
+        var gap = 0
+        var start = 0
         while start < text.count {
-            let status = pcre2_match_8(code, text.baseAddress, text.count, start, UInt32(PCRE2_NO_UTF_CHECK), match, context)
+            let status = pcre2_match_8(
+                code,
+                text.baseAddress,
+                text.count,
+                start,
+                UInt32(PCRE2_NO_UTF_CHECK),
+                match,
+                context
+            )
             if status == PCRE2_ERROR_NOMATCH { break }
             guard status >= 0, let places = pcre2_get_ovector_pointer_8(match) else {
                 throw .patternLimit(file: file, pattern: source, reason: Self.message(status))
@@ -77,7 +88,9 @@ final class CompiledPattern: @unchecked Sendable {
                 start += UTF8Scan.decode(text, start).length
                 continue
             }
-            if gap < found.lowerBound { try body(piece.lowerBound + gap..<piece.lowerBound + found.lowerBound) }
+            if gap < found.lowerBound {
+                try body(piece.lowerBound + gap..<piece.lowerBound + found.lowerBound)
+            }
             try body(piece.lowerBound + found.lowerBound..<piece.lowerBound + found.upperBound)
             start = found.upperBound
             gap = start

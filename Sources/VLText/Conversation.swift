@@ -86,7 +86,11 @@ package enum ConversationTemplate: String, Sendable, CaseIterable {
             if index == 0 { return .system }
             throw .role(index: index, expected: "a system message at the beginning only", found: message.role)
         default:
-            throw .role(index: index, expected: "'\(roles.user)' or '\(roles.assistant)'", found: message.role)
+            throw .role(
+                index: index,
+                expected: "'\(roles.user)' or '\(roles.assistant)'",
+                found: message.role
+            )
         }
     }
 
@@ -125,7 +129,9 @@ package enum ConversationTemplate: String, Sendable, CaseIterable {
 
     /// What a ready prompt becomes when the template is applied to it (`apply_sft_format`).
     package func prompt(wrapping text: String, system: String = "") -> String {
-        PythonText.strip(joined([(roles.user, PythonText.strip(text)), (roles.assistant, "")], system: system))
+        PythonText.strip(
+            joined([(roles.user, PythonText.strip(text)), (roles.assistant, "")], system: system)
+        )
     }
 
     /// The pieces that a conversation's ids are made of; the end token of the last message is left out.
@@ -169,16 +175,31 @@ package enum ConversationTemplate: String, Sendable, CaseIterable {
     package func segments(prompt: String, imageCount: Int) throws(ConversationError) -> [PromptSegment] {
         var segments: [PromptSegment] = [.begin]
         var images = 0
-        try append(prompt, Message(role: "", content: prompt, imageCount: imageCount), 0, &images, to: &segments)
+        try append(
+            prompt,
+            Message(role: "", content: prompt, imageCount: imageCount),
+            0,
+            &images,
+            to: &segments
+        )
         return segments
     }
 
     private func append(
-        _ text: String, _ message: Message, _ index: Int, _ images: inout Int, to segments: inout [PromptSegment]
+        _ text: String,
+        _ message: Message,
+        _ index: Int,
+        _ images: inout Int,
+        to segments: inout [PromptSegment]
     ) throws(ConversationError) {
         let pieces = Self.pieces(text).list
         guard pieces.count - 1 == message.imageCount else {
-            throw .images(index: index, tags: pieces.count - 1, images: message.imageCount, tag: Self.imageTag)
+            throw .images(
+                index: index,
+                tags: pieces.count - 1,
+                images: message.imageCount,
+                tag: Self.imageTag
+            )
         }
         for (place, piece) in pieces.enumerated() {
             if place > 0 {
@@ -191,7 +212,9 @@ package enum ConversationTemplate: String, Sendable, CaseIterable {
 
     /// A text cut at its image tags.
     private static func pieces(_ text: String) -> (list: [String], isSingle: Bool) {
-        let list = text.utf8.split(separator: imageTag.utf8, omittingEmptySubsequences: false).map { String(Substring($0)) }
+        let list = text.utf8.split(separator: imageTag.utf8, omittingEmptySubsequences: false).map {
+            String(Substring($0))
+        }
         return (list, list.count == 1)
     }
 
@@ -212,7 +235,9 @@ package enum PythonText {
 
     private static func isSpace(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
-        case 0x09...0x0d, 0x1c...0x20, 0x85, 0xa0, 0x1680, 0x2000...0x200a, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000: true
+        case 0x09...0x0d, 0x1c...0x20, 0x85, 0xa0, 0x1680, 0x2000...0x200a, 0x2028, 0x2029, 0x202f, 0x205f,
+            0x3000:
+            true
         default: false
         }
     }

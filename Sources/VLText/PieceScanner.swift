@@ -30,7 +30,8 @@ struct PieceScanner {
 
     /// Hands the pieces of a step to `body`, in order.
     func scan(
-        _ step: PreTokenizer.Step, _ body: (Range<Int>) throws(TokenizerError) -> Void
+        _ step: PreTokenizer.Step,
+        _ body: (Range<Int>) throws(TokenizerError) -> Void
     ) throws(TokenizerError) {
         switch step {
         case .lineBreaks: try walk(body) { isLineBreak($0) ? $0 + 1 : nil }
@@ -57,9 +58,11 @@ struct PieceScanner {
     /// Tries `match` at each character; a gap between matches is a piece of its own.
     @inline(__always)
     private func walk(
-        _ body: (Range<Int>) throws(TokenizerError) -> Void, _ match: (Int) -> Int?
+        _ body: (Range<Int>) throws(TokenizerError) -> Void,
+        _ match: (Int) -> Int?
     ) throws(TokenizerError) {
-        var index = piece.lowerBound, gap = index
+        var index = piece.lowerBound
+        var gap = index
         while index < piece.upperBound {
             if let end = match(index) {
                 if gap < index { try body(gap..<index) }
@@ -74,8 +77,11 @@ struct PieceScanner {
     }
 
     /// `\s+$` in one pass: tried from each place of a long run it would take quadratic time.
-    private func splitTrailingSpace(_ body: (Range<Int>) throws(TokenizerError) -> Void) throws(TokenizerError) {
-        var index = piece.lowerBound, start = piece.upperBound
+    private func splitTrailingSpace(
+        _ body: (Range<Int>) throws(TokenizerError) -> Void
+    ) throws(TokenizerError) {
+        var index = piece.lowerBound
+        var start = piece.upperBound
         while index < piece.upperBound {
             let (_, kind, next) = character(index)
             if !kind.contains(.space) {
@@ -91,7 +97,7 @@ struct PieceScanner {
 
     private func isLineBreak(_ index: Int) -> Bool { bytes[index] == 0x0a || bytes[index] == 0x0d }
 
-    /// `\s?[kinds]+`
+    /// The match of `\s?[kinds]+` at a place.
     private func spacedRun(_ index: Int, _ kinds: CharacterClass) -> Int? {
         let (_, kind, next) = character(index)
         if kind.contains(.space), next < piece.upperBound {
@@ -101,9 +107,10 @@ struct PieceScanner {
         return kind.isDisjoint(with: kinds) ? nil : runEnd(next, kinds)
     }
 
-    /// `\p{N}{1,3}`
+    /// The match of `\p{N}{1,3}` at a place.
     private func numbersOfThree(_ index: Int) -> Int? {
-        var end = index, count = 0
+        var end = index
+        var count = 0
         while end < piece.upperBound, count < 3 {
             let (_, kind, next) = character(end)
             if !kind.contains(.number) { break }
@@ -152,7 +159,9 @@ struct PieceScanner {
 
     /// `\s*[\r\n]+` if asked for, else `\s+(?!\S)` or `\s+`, at a space.
     private func spaces(_ index: Int, untilLineBreak: Bool) -> Int {
-        var end = index, last = index, afterBreak: Int?
+        var end = index
+        var last = index
+        var afterBreak: Int?
         while end < piece.upperBound {
             let (point, kind, next) = character(end)
             if !kind.contains(.space) { break }

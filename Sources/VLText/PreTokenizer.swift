@@ -54,14 +54,17 @@ package struct PreTokenizer: Sendable {
     /// Whether a pattern is DeepSeek-LLM's `\s?[…]+` over cased letters: its set is compared with the table.
     private static func isCasedLetters(_ pattern: String) -> Bool {
         let scalars = Array(pattern.unicodeScalars)
-        guard scalars.prefix(4).elementsEqual("\\s?[".unicodeScalars), scalars.suffix(2).elementsEqual("]+".unicodeScalars)
+        guard scalars.prefix(4).elementsEqual("\\s?[".unicodeScalars),
+            scalars.suffix(2).elementsEqual("]+".unicodeScalars)
         else { return false }
         var points: Set<UInt32> = []
         let body = scalars.dropFirst(4).dropLast(2).map(\.value)
         var index = 0
         while index < body.count {
             if index + 2 < body.count && body[index + 1] == 0x2d {
-                guard body[index] <= body[index + 2], body[index + 2] - body[index] < 0x10000 else { return false }
+                guard body[index] <= body[index + 2], body[index + 2] - body[index] < 0x10000 else {
+                    return false
+                }
                 points.formUnion(body[index]...body[index + 2])
                 index += 3
             } else {
@@ -82,7 +85,9 @@ package struct PreTokenizer: Sendable {
     ///
     /// - Throws: `TokenizerError.patternLimit` if a pattern of the file's own runs too long.
     func split(
-        _ bytes: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, _ body: (Range<Int>) throws(TokenizerError) -> Void
+        _ bytes: UnsafeBufferPointer<UInt8>,
+        _ range: Range<Int>,
+        _ body: (Range<Int>) throws(TokenizerError) -> Void
     ) throws(TokenizerError) {
         guard !range.isEmpty else { return }
         if steps.isEmpty { return try body(range) }
@@ -91,7 +96,9 @@ package struct PreTokenizer: Sendable {
         for (index, step) in steps.enumerated() where index + 1 < steps.count {
             next.removeAll(keepingCapacity: true)
             for piece in pieces {
-                try PieceScanner(bytes, piece).scan(step) { (found) throws(TokenizerError) in next.append(found) }
+                try PieceScanner(bytes, piece).scan(step) { (found) throws(TokenizerError) in
+                    next.append(found)
+                }
             }
             swap(&pieces, &next)
         }

@@ -34,7 +34,9 @@ package struct StreamingDecoder: Sendable {
         for back in 1...min(3, max(1, bytes.count)) where bytes.count >= back {
             let byte = bytes[bytes.count - back]
             if byte & 0xc0 == 0x80 { continue }
-            let length = byte >= 0xf0 && byte <= 0xf4 ? 4 : byte >= 0xe0 && byte < 0xf0 ? 3 : byte >= 0xc2 && byte < 0xe0 ? 2 : 1
+            let length =
+                byte >= 0xf0 && byte <= 0xf4
+                ? 4 : byte >= 0xe0 && byte < 0xf0 ? 3 : byte >= 0xc2 && byte < 0xe0 ? 2 : 1
             guard length > back else { return 0 }
             // A second byte that the first one does not allow ends the character here already.
             if back >= 2 {

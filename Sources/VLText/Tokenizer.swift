@@ -41,28 +41,37 @@ package struct Tokenizer: Sendable {
             func id(_ text: [UInt8], _ what: String) throws(TokenizerError) -> Int32 {
                 if let id = vocabulary.id(text) { return id }
                 throw .badMerge(
-                    file: parts.name, index: rank, expected: "\(what) of the vocabulary",
-                    found: "'\(String(decoding: text.prefix(100), as: UTF8.self))'")
+                    file: parts.name,
+                    index: rank,
+                    expected: "\(what) of the vocabulary",
+                    found: "'\(String(decoding: text.prefix(100), as: UTF8.self))'"
+                )
             }
             joined.removeAll(keepingCapacity: true)
             joined.append(contentsOf: merge.left)
             joined.append(contentsOf: merge.right)
             merges.add(
-                try id(merge.left, "a token"), try id(merge.right, "a token"), rank: rank, result: try id(joined, "a result"))
+                try id(merge.left, "a token"),
+                try id(merge.right, "a token"),
+                rank: rank,
+                result: try id(joined, "a result")
+            )
         }
 
         var byteTokens = [Int32](repeating: -1, count: 256)
         for byte in 0..<256 {
-            if let scalar = Unicode.Scalar(ByteAlphabet.points[byte]), let id = vocabulary.id(Array(String(scalar).utf8)) {
+            if let scalar = Unicode.Scalar(ByteAlphabet.points[byte]),
+                let id = vocabulary.id(Array(String(scalar).utf8))
+            {
                 byteTokens[byte] = id
             }
         }
         var size = 0
-        vocabulary.forEach { size = max(size, Int($1) + 1) }
+        vocabulary.visit { size = max(size, Int($1) + 1) }
         for token in parts.added { size = max(size, Int(token.id) + 1) }
         var tokens = [[UInt8]?](repeating: nil, count: size)
         var whole: [ByteKey: Int32]? = parts.ignoresMerges ? [:] : nil
-        vocabulary.forEach { text, id in
+        vocabulary.visit { text, id in
             let plain = ByteAlphabet.decode(Array(text))
             tokens[Int(id)] = parts.decodesBytes ? plain ?? Array(text) : Array(text)
             if whole != nil, let plain { whole?[ByteKey(plain)] = id }
@@ -70,7 +79,8 @@ package struct Tokenizer: Sendable {
         var special = [Bool](repeating: false, count: size)
         var addedIDs: [ByteKey: Int32] = [:]
         for token in parts.added {
-            tokens[Int(token.id)] = parts.decodesBytes ? ByteAlphabet.decode(token.text) ?? token.text : token.text
+            tokens[Int(token.id)] =
+                parts.decodesBytes ? ByteAlphabet.decode(token.text) ?? token.text : token.text
             if token.isSpecial { special[Int(token.id)] = true }
             addedIDs[ByteKey(token.text)] = token.id
         }
@@ -126,11 +136,19 @@ package struct Tokenizer: Sendable {
     ///   - addsSpecial: whether the file's template puts tokens around the text.
     ///   - parsesSpecial: whether special tokens written in the text become those tokens; if not, they are text.
     /// - Throws: `TokenizerError.patternLimit` from a pattern that only this file has.
-    package func encode(_ text: String, addsSpecial: Bool = false, parsesSpecial: Bool = true) throws(TokenizerError) -> [Int32] {
+    package func encode(
+        _ text: String,
+        addsSpecial: Bool = false,
+        parsesSpecial: Bool = true
+    ) throws(TokenizerError) -> [Int32] {
         try encode(bytes: Array(text.utf8), addsSpecial: addsSpecial, parsesSpecial: parsesSpecial)
     }
 
-    private func encode(bytes text: [UInt8], addsSpecial: Bool, parsesSpecial: Bool) throws(TokenizerError) -> [Int32] {
+    private func encode(
+        bytes text: [UInt8],
+        addsSpecial: Bool,
+        parsesSpecial: Bool
+    ) throws(TokenizerError) -> [Int32] {
         var ids: [Int32] = addsSpecial ? prefix : []
         ids.reserveCapacity(text.count / 3 + 8)
         var scratch = BytePairEncoder.Scratch()
@@ -148,7 +166,10 @@ package struct Tokenizer: Sendable {
     }
 
     private func encodeNormalized(
-        _ bytes: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, _ parsesSpecial: Bool, _ ids: inout [Int32],
+        _ bytes: UnsafeBufferPointer<UInt8>,
+        _ range: Range<Int>,
+        _ parsesSpecial: Bool,
+        _ ids: inout [Int32],
         _ scratch: inout BytePairEncoder.Scratch
     ) throws(TokenizerError) {
         var start = range.lowerBound
@@ -163,7 +184,9 @@ package struct Tokenizer: Sendable {
     }
 
     private func encodePlain(
-        _ bytes: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, _ ids: inout [Int32],
+        _ bytes: UnsafeBufferPointer<UInt8>,
+        _ range: Range<Int>,
+        _ ids: inout [Int32],
         _ scratch: inout BytePairEncoder.Scratch
     ) throws(TokenizerError) {
         try preTokenizer.split(bytes, range) { (piece) throws(TokenizerError) in
@@ -182,7 +205,11 @@ package struct Tokenizer: Sendable {
         var index = 0
         while index < piece.count {
             let length = UTF8Scan.decode(piece, index).length
-            if let id = vocabulary.id(UnsafeBufferPointer(rebasing: piece[index..<index + length])) ?? unknownID { symbols.append(id) }
+            if let id = vocabulary.id(UnsafeBufferPointer(rebasing: piece[index..<index + length]))
+                ?? unknownID
+            {
+                symbols.append(id)
+            }
             index += length
         }
         return symbols
@@ -190,11 +217,14 @@ package struct Tokenizer: Sendable {
 
     // MARK: Decoding
 
-    /// The text of ids. Malformed UTF-8 becomes U+FFFD; ids that are not known become nothing.
+    /// The text of ids.
+    ///
+    /// Malformed UTF-8 becomes U+FFFD; ids that are not known become nothing.
     package func decode(_ ids: [Int32], skipsSpecial: Bool = false) -> String {
         var bytes: [UInt8] = []
         var isFirst = true
-        for id in ids where id >= 0 && Int(id) < isKnown.count && isKnown[Int(id)] && !(skipsSpecial && isSpecial(id)) {
+        for id in ids
+        where id >= 0 && Int(id) < isKnown.count && isKnown[Int(id)] && !(skipsSpecial && isSpecial(id)) {
             if !decodesBytes && !isFirst { bytes.append(0x20) }
             isFirst = false
             bytes.append(contentsOf: self.bytes(of: id))

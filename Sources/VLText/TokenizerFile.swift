@@ -79,11 +79,20 @@ struct TokenizerFile {
                     let spelled = String(decoding: text.prefix(200), as: UTF8.self)
                     guard id >= 0, id < Self.idLimit else {
                         throw TokenizerError.badID(
-                            file: name, token: spelled, found: "\(id)", expected: "an id from 0 to \(Self.idLimit - 1)")
+                            file: name,
+                            token: spelled,
+                            found: "\(id)",
+                            expected: "an id from 0 to \(Self.idLimit - 1)"
+                        )
                     }
                     let isNew = text.withUnsafeBufferPointer { vocabulary.add($0, id: Int32(id)) }
                     guard isNew else {
-                        throw TokenizerError.badID(file: name, token: spelled, found: "it twice", expected: "each token once")
+                        throw TokenizerError.badID(
+                            file: name,
+                            token: spelled,
+                            found: "it twice",
+                            expected: "each token once"
+                        )
                     }
                 }
             } else if scanner.matches(key, "merges") {
@@ -109,7 +118,12 @@ struct TokenizerFile {
                 if parts.count < 3 { parts.append(part) }
             }
             guard parts.count == 2 else {
-                throw TokenizerError.badMerge(file: name, index: index, expected: "two parts", found: "\(parts.count)")
+                throw TokenizerError.badMerge(
+                    file: name,
+                    index: index,
+                    expected: "two parts",
+                    found: "\(parts.count)"
+                )
             }
             merges.append((parts[0], parts[1]))
             return
@@ -120,8 +134,11 @@ struct TokenizerFile {
         let spaces = text.indices.filter { text[$0] == 0x20 }
         guard spaces.count == 1, spaces[0] > 0, spaces[0] < text.count - 1 else {
             throw TokenizerError.badMerge(
-                file: name, index: index, expected: "two parts with a space between",
-                found: "'\(String(decoding: text.prefix(200), as: UTF8.self))'")
+                file: name,
+                index: index,
+                expected: "two parts with a space between",
+                found: "'\(String(decoding: text.prefix(200), as: UTF8.self))'"
+            )
         }
         merges.append((Array(text[..<spaces[0]]), Array(text[(spaces[0] + 1)...])))
     }
@@ -139,14 +156,20 @@ struct TokenizerFile {
             guard let value = model[key], !value.isNull, value.asBool != false else { continue }
             throw refuse("model.\(key)", "false", value)
         }
-        if let dropout = model["dropout"], !dropout.isNull, dropout.asDouble != 0 { throw refuse("model.dropout", "null", dropout) }
+        if let dropout = model["dropout"], !dropout.isNull, dropout.asDouble != 0 {
+            throw refuse("model.dropout", "null", dropout)
+        }
         if let flag = model["ignore_merges"], !flag.isNull {
             guard let value = flag.asBool else { throw refuse("model.ignore_merges", "true or false", flag) }
             ignoresMerges = value
         }
         if let unknown = model["unk_token"], !unknown.isNull {
-            guard let text = unknown.asString else { throw refuse("model.unk_token", "a text or null", unknown) }
-            guard vocabulary.id(Array(text.utf8)) != nil else { throw refuse("model.unk_token", "a token of the vocabulary", unknown) }
+            guard let text = unknown.asString else {
+                throw refuse("model.unk_token", "a text or null", unknown)
+            }
+            guard vocabulary.id(Array(text.utf8)) != nil else {
+                throw refuse("model.unk_token", "a token of the vocabulary", unknown)
+            }
             unknownToken = text
         }
     }
@@ -157,19 +180,26 @@ struct TokenizerFile {
         guard let value, !value.isNull else { return }
         guard let list = value.asArray else { throw refuse("added_tokens", "an array", value) }
         var idTaken: [Int32: [UInt8]] = [:]
-        vocabulary.forEach { idTaken[$1] = Array($0) }
+        vocabulary.visit { idTaken[$1] = Array($0) }
         for (index, token) in list.enumerated() {
             let part = "added_tokens[\(index)]"
-            guard let content = token["content"]?.asString else { throw refuse("\(part).content", "a text", token["content"]) }
-            guard !content.isEmpty else { throw refuse("\(part).content", "a text of at least one character", token["content"]) }
+            guard let content = token["content"]?.asString else {
+                throw refuse("\(part).content", "a text", token["content"])
+            }
+            guard !content.isEmpty else {
+                throw refuse("\(part).content", "a text of at least one character", token["content"])
+            }
             guard case .integer(let id)? = token["id"], id >= 0, id < Self.idLimit else {
                 throw refuse("\(part).id", "an id from 0 to \(Self.idLimit - 1)", token["id"])
             }
             let bytes = Array(content.utf8)
             if let other = idTaken[Int32(id)], other != bytes {
                 throw .badID(
-                    file: name, token: content, found: "\(id), which '\(String(decoding: other, as: UTF8.self))' has",
-                    expected: "an id of its own")
+                    file: name,
+                    token: content,
+                    found: "\(id), which '\(String(decoding: other, as: UTF8.self))' has",
+                    expected: "an id of its own"
+                )
             }
             idTaken[Int32(id)] = bytes
             var flags: [String: Bool] = [:]
@@ -180,16 +210,22 @@ struct TokenizerFile {
             }
             added.append(
                 AddedToken(
-                    id: Int32(id), text: bytes, isSpecial: flags["special"] ?? false, isNormalized: flags["normalized"] ?? true,
-                    stripsLeft: flags["lstrip"] ?? false, stripsRight: flags["rstrip"] ?? false,
-                    isSingleWord: flags["single_word"] ?? false))
+                    id: Int32(id),
+                    text: bytes,
+                    isSpecial: flags["special"] ?? false,
+                    isNormalized: flags["normalized"] ?? true,
+                    stripsLeft: flags["lstrip"] ?? false,
+                    stripsRight: flags["rstrip"] ?? false,
+                    isSingleWord: flags["single_word"] ?? false
+                )
+            )
         }
     }
 
     /// Makes texts special tokens as `add_special_tokens` of transformers does.
     private mutating func ensureSpecial(_ texts: [String]) {
         var next: Int32 = 0
-        vocabulary.forEach { next = max(next, $1 + 1) }
+        vocabulary.visit { next = max(next, $1 + 1) }
         for token in added { next = max(next, token.id + 1) }
         for text in texts {
             let bytes = Array(text.utf8)
@@ -201,14 +237,22 @@ struct TokenizerFile {
             if id == next { next += 1 }
             added.append(
                 AddedToken(
-                    id: id, text: bytes, isSpecial: true, isNormalized: false, stripsLeft: false, stripsRight: false,
-                    isSingleWord: false))
+                    id: id,
+                    text: bytes,
+                    isSpecial: true,
+                    isNormalized: false,
+                    stripsLeft: false,
+                    stripsRight: false,
+                    isSingleWord: false
+                )
+            )
         }
     }
 
     private func readNormalizer(_ value: JSONValue?) throws(TokenizerError) {
         guard let value, !value.isNull else { return }
-        guard value["type"]?.asString == "Sequence", let parts = value["normalizers"]?.asArray, parts.isEmpty else {
+        guard value["type"]?.asString == "Sequence", let parts = value["normalizers"]?.asArray, parts.isEmpty
+        else {
             throw refuse("normalizer", "null or an empty Sequence", value["type"] ?? value)
         }
     }
@@ -223,8 +267,12 @@ struct TokenizerFile {
             }
             for part in parts { try readPreTokenizer(part) }
         case "Split":
-            guard value["behavior"]?.asString == "Isolated" else { throw refuse("\(part).behavior", "\"Isolated\"", value["behavior"]) }
-            guard value["invert"]?.asBool ?? false == false else { throw refuse("\(part).invert", "false", value["invert"]) }
+            guard value["behavior"]?.asString == "Isolated" else {
+                throw refuse("\(part).behavior", "\"Isolated\"", value["behavior"])
+            }
+            guard value["invert"]?.asBool ?? false == false else {
+                throw refuse("\(part).invert", "false", value["invert"])
+            }
             if let pattern = value["pattern"]?["Regex"]?.asString {
                 if let known = PreTokenizer.known(pattern) {
                     preTokenizer.steps.append(known)
@@ -246,7 +294,11 @@ struct TokenizerFile {
             if value["use_regex"]?.asBool ?? true { preTokenizer.steps.append(.gpt2Words) }
             isByteLevel = true
         default:
-            throw refuse("\(part).type", "\"Sequence\", \"Split\", \"Digits\" or \"ByteLevel\"", value["type"] ?? value)
+            throw refuse(
+                "\(part).type",
+                "\"Sequence\", \"Split\", \"Digits\" or \"ByteLevel\"",
+                value["type"] ?? value
+            )
         }
     }
 
@@ -255,7 +307,9 @@ struct TokenizerFile {
         switch value["type"]?.asString {
         case "ByteLevel": decodesBytes = true
         case "Sequence":
-            guard let parts = value["decoders"]?.asArray, parts.allSatisfy({ $0["type"]?.asString == "ByteLevel" }) else {
+            guard let parts = value["decoders"]?.asArray,
+                parts.allSatisfy({ $0["type"]?.asString == "ByteLevel" })
+            else {
                 throw refuse("decoder.decoders", "\"ByteLevel\" only", value["decoders"])
             }
             decodesBytes = !parts.isEmpty
@@ -268,10 +322,14 @@ struct TokenizerFile {
         switch value["type"]?.asString {
         case "ByteLevel": break
         case "Sequence":
-            guard let parts = value["processors"]?.asArray else { throw refuse("\(part).processors", "an array", value["processors"]) }
+            guard let parts = value["processors"]?.asArray else {
+                throw refuse("\(part).processors", "an array", value["processors"])
+            }
             for inner in parts { try readPostProcessor(inner, part: part) }
         case "TemplateProcessing":
-            guard let single = value["single"]?.asArray else { throw refuse("\(part).single", "an array", value["single"]) }
+            guard let single = value["single"]?.asArray else {
+                throw refuse("\(part).single", "an array", value["single"])
+            }
             let defined = value["special_tokens"]?.asObject ?? [:]
             _ = try template(value["pair"]?.asArray ?? [], defined, part)
             let (before, after) = try template(single, defined, part)
@@ -284,7 +342,9 @@ struct TokenizerFile {
 
     /// The ids before and after the text in a template's pieces.
     private func template(
-        _ pieces: [JSONValue], _ defined: JSONObject, _ part: String
+        _ pieces: [JSONValue],
+        _ defined: JSONObject,
+        _ part: String
     ) throws(TokenizerError) -> ([Int32], [Int32]) {
         var before: [Int32] = []
         var after: [Int32] = []
@@ -294,13 +354,21 @@ struct TokenizerFile {
                 isBehind = true
                 continue
             }
-            guard let token = piece["SpecialToken"]?["id"]?.asString else { throw refuse(part, "a Sequence or a SpecialToken", piece) }
+            guard let token = piece["SpecialToken"]?["id"]?.asString else {
+                throw refuse(part, "a Sequence or a SpecialToken", piece)
+            }
             guard let ids = defined[token]?["ids"]?.asArray else {
                 throw .unsupported(
-                    file: name, part: part, expected: "tokens that special_tokens defines", found: "'\(token.excerpt(limit: 40))'")
+                    file: name,
+                    part: part,
+                    expected: "tokens that special_tokens defines",
+                    found: "'\(token.excerpt(limit: 40))'"
+                )
             }
             for value in ids {
-                guard let id = value.asInt, id >= 0, id < Self.idLimit else { throw refuse("\(part).special_tokens", "ids", value) }
+                guard let id = value.asInt, id >= 0, id < Self.idLimit else {
+                    throw refuse("\(part).special_tokens", "ids", value)
+                }
                 if isBehind { after.append(Int32(id)) } else { before.append(Int32(id)) }
             }
         }

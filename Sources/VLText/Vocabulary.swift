@@ -68,7 +68,7 @@ struct Vocabulary: Sendable {
     func id(_ bytes: [UInt8]) -> Int32? { bytes.withUnsafeBufferPointer { id($0) } }
 
     /// Hands every token's text and id to `body`.
-    func forEach(_ body: (ArraySlice<UInt8>, Int32) -> Void) {
+    func visit(_ body: (ArraySlice<UInt8>, Int32) -> Void) {
         for entry in entries { body(arena[Int(entry.start)..<Int(entry.start + entry.count)], entry.id) }
     }
 }

@@ -16,8 +16,10 @@ struct DeepSeekVLCommand: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            AskCommand.self, EvalCommand.self, BenchCommand.self, TokenizeCommand.self, PreprocessCommand.self,
-        ])
+            AskCommand.self, EvalCommand.self, BenchCommand.self, TokenizeCommand.self,
+            PreprocessCommand.self,
+        ]
+    )
 
     static func main() {
         do {

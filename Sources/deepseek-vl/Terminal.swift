@@ -45,7 +45,8 @@ enum Terminal {
     /// Shows how far something is, on one line that the next call overwrites.
     static func progress(_ what: String, _ done: Int, of total: Int) {
         guard showsProgress, total > 0 else { return }
-        let width = 24, filled = width * min(done, total) / total
+        let width = 24
+        let filled = width * min(done, total) / total
         let bar = String(repeating: "#", count: filled) + String(repeating: "-", count: width - filled)
         write("\r\u{1b}[K\(what) [\(bar)] \(done)/\(total)", to: 2)
     }
@@ -70,7 +71,9 @@ enum Terminal {
             if written < 0 {
                 if errno == EINTR { continue }
                 let reason = String(cString: strerror(errno))
-                if descriptor == 1 && errno != EPIPE { fail("standard output: cannot write: \(reason)", usage: false) }
+                if descriptor == 1 && errno != EPIPE {
+                    fail("standard output: cannot write: \(reason)", usage: false)
+                }
                 exit(1)
             }
             bytes = bytes.dropFirst(written)

@@ -16,11 +16,33 @@ struct Numbers {
 }
 
 /// The tables of this machine, the scalar one left out.
-let tables: [String] = (1..<VL_ISA_COUNT.rawValue).compactMap { vl_kernels_for(vl_isa($0)).map { String(cString: $0.pointee.name) } }
+let tables: [String] = (1..<VL_ISA_COUNT.rawValue).compactMap {
+    vl_kernels_for(vl_isa($0)).map { String(cString: $0.pointee.name) }
+}
 
 func table(_ name: String) throws -> vl_kernels {
-    try #require((0..<VL_ISA_COUNT.rawValue).compactMap { vl_kernels_for(vl_isa($0)) }.first { String(cString: $0.pointee.name) == name })
-        .pointee
+    try #require(
+        (0..<VL_ISA_COUNT.rawValue).compactMap { vl_kernels_for(vl_isa($0)) }.first {
+            String(cString: $0.pointee.name) == name
+        }
+    )
+    .pointee
+}
+
+/// First element of a buffer that has some.
+func base<Value>(_ buffer: UnsafeMutableBufferPointer<Value>) -> UnsafeMutablePointer<Value> {
+    guard let base = buffer.baseAddress else { preconditionFailure("an empty buffer") }
+    return base
+}
+
+func base<Value>(_ buffer: UnsafeBufferPointer<Value>) -> UnsafePointer<Value> {
+    guard let base = buffer.baseAddress else { preconditionFailure("an empty buffer") }
+    return base
+}
+
+func base(_ buffer: UnsafeRawBufferPointer) -> UnsafeRawPointer {
+    guard let base = buffer.baseAddress else { preconditionFailure("an empty buffer") }
+    return base
 }
 
 /// Largest difference in relation to the largest value.
@@ -43,16 +65,33 @@ func f16(_ x: [Float], _ kernels: vl_kernels) -> [UInt16] {
 
 /// Runs a product over a range of columns.
 func multiply(
-    _ kernel: vl_product_fn, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer, rows: Int, columns: Int, depth: Int, bStride: Int,
-    bias: [Float]? = nil, start: [Float]? = nil, ranges: [Range<Int>]
+    _ kernel: vl_product_fn,
+    _ a: UnsafeRawPointer,
+    _ b: UnsafeRawPointer,
+    rows: Int,
+    columns: Int,
+    depth: Int,
+    bStride: Int,
+    bias: [Float]? = nil,
+    start: [Float]? = nil,
+    ranges: [Range<Int>]
 ) -> [Float] {
     var c = start ?? [Float](repeating: .nan, count: rows * columns)
     c.withUnsafeMutableBufferPointer { c in
         (bias ?? []).withUnsafeBufferPointer { bias in
             var product = vl_product(
-                a: a, a_stride: Int64(depth), b: b, b_stride: Int64(bStride), c: c.baseAddress!, c_stride: Int64(columns),
-                bias: bias.isEmpty ? nil : bias.baseAddress, rows: Int64(rows), columns: Int64(columns), depth: Int64(depth),
-                accumulate: start == nil ? 0 : 1)
+                a: a,
+                a_stride: Int64(depth),
+                b: b,
+                b_stride: Int64(bStride),
+                c: base(c),
+                c_stride: Int64(columns),
+                bias: bias.isEmpty ? nil : bias.baseAddress,
+                rows: Int64(rows),
+                columns: Int64(columns),
+                depth: Int64(depth),
+                accumulate: start == nil ? 0 : 1
+            )
             for range in ranges { kernel(&product, Int64(range.lowerBound), Int64(range.upperBound)) }
         }
     }
@@ -65,16 +104,40 @@ struct ProductTests {
 
     @Test("a table's products with stored weights equal the scalar ones", arguments: tables)
     func transposed(name: String) throws {
-        let kernels = try table(name), scalar = try table("scalar")
+        let kernels = try table(name)
+        let scalar = try table("scalar")
         for depth in Self.depths {
             for (rows, columns) in [(1, 1), (1, 9), (2, 5), (3, 8), (5, 13), (6, 4), (7, 17), (13, 21)] {
                 var numbers = Numbers(UInt64(depth * 1000 + rows))
-                let a = numbers.array(rows * depth), b = numbers.array(columns * depth), bias = numbers.array(columns)
-                let narrow = bf16(b, scalar), half = f16(b, scalar)
+                let a = numbers.array(rows * depth)
+                let b = numbers.array(columns * depth)
+                let bias = numbers.array(columns)
+                let narrow = bf16(b, scalar)
+                let half = f16(b, scalar)
                 func check(_ kernel: vl_product_fn, _ reference: vl_product_fn, _ b: UnsafeRawPointer) {
                     let all = [0..<columns]
-                    let found = multiply(kernel, a, b, rows: rows, columns: columns, depth: depth, bStride: depth, bias: bias, ranges: all)
-                    let expected = multiply(reference, a, b, rows: rows, columns: columns, depth: depth, bStride: depth, bias: bias, ranges: all)
+                    let found = multiply(
+                        kernel,
+                        a,
+                        b,
+                        rows: rows,
+                        columns: columns,
+                        depth: depth,
+                        bStride: depth,
+                        bias: bias,
+                        ranges: all
+                    )
+                    let expected = multiply(
+                        reference,
+                        a,
+                        b,
+                        rows: rows,
+                        columns: columns,
+                        depth: depth,
+                        bStride: depth,
+                        bias: bias,
+                        ranges: all
+                    )
                     #expect(error(found, expected) < 4e-6, "\(rows) x \(columns) x \(depth)")
                 }
                 check(kernels.nt_f32_f32, scalar.nt_f32_f32, b)
@@ -86,18 +149,40 @@ struct ProductTests {
 
     @Test("a table's products with matrices as they lie equal the scalar ones", arguments: tables)
     func plain(name: String) throws {
-        let kernels = try table(name), scalar = try table("scalar")
+        let kernels = try table(name)
+        let scalar = try table("scalar")
         for depth in [1, 3, 16, 64] {
             for (rows, columns) in [(1, 1), (1, 16), (2, 33), (4, 64), (5, 72), (9, 130)] {
                 var numbers = Numbers(UInt64(depth * 777 + columns))
-                let a = numbers.array(rows * depth), b = numbers.array(depth * columns), start = numbers.array(rows * columns)
-                let narrow = bf16(b, scalar), half = f16(b, scalar)
+                let a = numbers.array(rows * depth)
+                let b = numbers.array(depth * columns)
+                let start = numbers.array(rows * columns)
+                let narrow = bf16(b, scalar)
+                let half = f16(b, scalar)
                 func check(_ kernel: vl_product_fn, _ reference: vl_product_fn, _ b: UnsafeRawPointer) {
                     for start in [nil, start] {
                         let found = multiply(
-                            kernel, a, b, rows: rows, columns: columns, depth: depth, bStride: columns, start: start, ranges: [0..<columns])
+                            kernel,
+                            a,
+                            b,
+                            rows: rows,
+                            columns: columns,
+                            depth: depth,
+                            bStride: columns,
+                            start: start,
+                            ranges: [0..<columns]
+                        )
                         let expected = multiply(
-                            reference, a, b, rows: rows, columns: columns, depth: depth, bStride: columns, start: start, ranges: [0..<columns])
+                            reference,
+                            a,
+                            b,
+                            rows: rows,
+                            columns: columns,
+                            depth: depth,
+                            bStride: columns,
+                            start: start,
+                            ranges: [0..<columns]
+                        )
                         #expect(error(found, expected) < 4e-6, "\(rows) x \(columns) x \(depth)")
                     }
                 }
@@ -110,17 +195,37 @@ struct ProductTests {
 
     @Test("bfloat16 products equal float32 products of the rounded values", arguments: tables)
     func narrow(name: String) throws {
-        let kernels = try table(name), scalar = try table("scalar")
+        let kernels = try table(name)
+        let scalar = try table("scalar")
         guard let kernel = kernels.nt_bf16_bf16 else { return }
         for depth in Self.depths {
-            let rows = 7, columns = 11
+            let rows = 7
+            let columns = 11
             var numbers = Numbers(UInt64(depth))
-            let a = bf16(numbers.array(rows * depth), scalar), b = bf16(numbers.array(columns * depth), scalar)
+            let a = bf16(numbers.array(rows * depth), scalar)
+            let b = bf16(numbers.array(columns * depth), scalar)
             var wide = [Float](repeating: 0, count: a.count)
             scalar.f32_from_bf16(&wide, a, Int64(a.count))
-            let found = multiply(kernel, a, b, rows: rows, columns: columns, depth: depth, bStride: depth, ranges: [0..<columns])
+            let found = multiply(
+                kernel,
+                a,
+                b,
+                rows: rows,
+                columns: columns,
+                depth: depth,
+                bStride: depth,
+                ranges: [0..<columns]
+            )
             let expected = multiply(
-                scalar.nt_f32_bf16, wide, b, rows: rows, columns: columns, depth: depth, bStride: depth, ranges: [0..<columns])
+                scalar.nt_f32_bf16,
+                wide,
+                b,
+                rows: rows,
+                columns: columns,
+                depth: depth,
+                bStride: depth,
+                ranges: [0..<columns]
+            )
             #expect(error(found, expected) < 4e-6, "depth \(depth)")
         }
     }
@@ -128,21 +233,59 @@ struct ProductTests {
     @Test("an output has the same bits whatever rows and columns are computed with it", arguments: tables)
     func invariance(name: String) throws {
         let kernels = try table(name)
-        let rows = 15, columns = 37, depth = 83
+        let rows = 15
+        let columns = 37
+        let depth = 83
         var numbers = Numbers(5)
-        let a = numbers.array(rows * depth), b = numbers.array(columns * depth), flat = numbers.array(depth * columns)
-        let narrowA = bf16(a, kernels), narrowB = bf16(b, kernels)
-        func check(_ kernel: vl_product_fn, _ a: UnsafeRawPointer, size: Int, _ b: UnsafeRawPointer, bStride: Int) {
-            let whole = multiply(kernel, a, b, rows: rows, columns: columns, depth: depth, bStride: bStride, ranges: [0..<columns])
+        let a = numbers.array(rows * depth)
+        let b = numbers.array(columns * depth)
+        let flat = numbers.array(depth * columns)
+        let narrowA = bf16(a, kernels)
+        let narrowB = bf16(b, kernels)
+        func check(
+            _ kernel: vl_product_fn,
+            _ a: UnsafeRawPointer,
+            size: Int,
+            _ b: UnsafeRawPointer,
+            bStride: Int
+        ) {
+            let whole = multiply(
+                kernel,
+                a,
+                b,
+                rows: rows,
+                columns: columns,
+                depth: depth,
+                bStride: bStride,
+                ranges: [0..<columns]
+            )
             let pieces = multiply(
-                kernel, a, b, rows: rows, columns: columns, depth: depth, bStride: bStride, ranges: [0..<3, 3..<20, 20..<21, 21..<37])
+                kernel,
+                a,
+                b,
+                rows: rows,
+                columns: columns,
+                depth: depth,
+                bStride: bStride,
+                ranges: [0..<3, 3..<20, 20..<21, 21..<37]
+            )
             #expect(whole == pieces)
             for first in 0..<rows {
                 for count in 1...min(7, rows - first) {
                     let part = multiply(
-                        kernel, a + first * depth * size, b, rows: count, columns: columns, depth: depth, bStride: bStride,
-                        ranges: [0..<columns])
-                    #expect(part == Array(whole[first * columns..<(first + count) * columns]), "\(count) rows from \(first)")
+                        kernel,
+                        a + first * depth * size,
+                        b,
+                        rows: count,
+                        columns: columns,
+                        depth: depth,
+                        bStride: bStride,
+                        ranges: [0..<columns]
+                    )
+                    #expect(
+                        part == Array(whole[first * columns..<(first + count) * columns]),
+                        "\(count) rows from \(first)"
+                    )
                 }
             }
         }
@@ -157,21 +300,34 @@ struct ProductTests {
         let kernel: vl_product_fn = { product, first, last in
             for column in first..<last { product.pointee.c[Int(column)] += 1 }
         }
-        for shapes in [[(1, 5)], [(0, 7), (3, 1000), (0, 3), (700, 64), (1, 1)], [(512, 6848), (512, 6848)], [(2, 0), (4, 9)]] {
+        for shapes in [
+            [(1, 5)], [(0, 7), (3, 1000), (0, 3), (700, 64), (1, 1)], [(512, 6848), (512, 6848)],
+            [(2, 0), (4, 9)],
+        ] {
             var outputs = shapes.map { [Float](repeating: 0, count: max(1, $0.1)) }
             var dummy: [Float] = [0]
             var jobs: [vl_product_job] = []
             for (index, shape) in shapes.enumerated() {
-                let c = outputs[index].withUnsafeMutableBufferPointer { $0.baseAddress! }
+                let c = outputs[index].withUnsafeMutableBufferPointer { base($0) }
                 let product = dummy.withUnsafeMutableBufferPointer {
                     vl_product(
-                        a: $0.baseAddress!, a_stride: 1, b: $0.baseAddress!, b_stride: 1, c: c, c_stride: 1, bias: nil,
-                        rows: Int64(shape.0), columns: Int64(shape.1), depth: 1280, accumulate: 0)
+                        a: base($0),
+                        a_stride: 1,
+                        b: base($0),
+                        b_stride: 1,
+                        c: c,
+                        c_stride: 1,
+                        bias: nil,
+                        rows: Int64(shape.0),
+                        columns: Int64(shape.1),
+                        depth: 1280,
+                        accumulate: 0
+                    )
                 }
                 jobs.append(vl_product_job(product: product, kernel: kernel, unit_columns: 0, first_unit: 0))
             }
             jobs.withUnsafeMutableBufferPointer { buffer in
-                var list = vl_product_jobs(jobs: buffer.baseAddress!, count: Int64(buffer.count))
+                var list = vl_product_jobs(jobs: base(buffer), count: Int64(buffer.count))
                 let units = vl_product_plan(&list, threads)
                 for unit in 0..<units { vl_product_unit(&list, unit, 0) }
             }
@@ -188,11 +344,15 @@ struct FunctionTests {
 
     @Test("norms equal the scalar ones at every length", arguments: tables)
     func norms(name: String) throws {
-        let kernels = try table(name), scalar = try table("scalar")
+        let kernels = try table(name)
+        let scalar = try table("scalar")
         for length in Self.lengths where length > 0 {
             var numbers = Numbers(UInt64(length))
-            let x = numbers.array(length, scale: 3), weight = numbers.array(length), bias = numbers.array(length)
-            var found = x, expected = x
+            let x = numbers.array(length, scale: 3)
+            let weight = numbers.array(length)
+            let bias = numbers.array(length)
+            var found = x
+            var expected = x
             kernels.rms_norm(&found, x, weight, 1e-6, Int64(length))
             scalar.rms_norm(&expected, x, weight, 1e-6, Int64(length))
             #expect(error(found, expected) < 2e-6, "rms \(length)")
@@ -204,20 +364,46 @@ struct FunctionTests {
 
     @Test("elementwise functions equal the scalar ones at every length", arguments: tables)
     func elementwise(name: String) throws {
-        let kernels = try table(name), scalar = try table("scalar")
+        let kernels = try table(name)
+        let scalar = try table("scalar")
         for length in Self.lengths {
             var numbers = Numbers(UInt64(length + 99))
-            let x = numbers.array(length, scale: 12), y = numbers.array(length, scale: 2)
+            let x = numbers.array(length, scale: 12)
+            let y = numbers.array(length, scale: 2)
             func check(_ what: String, _ tolerance: Float, _ body: (vl_kernels) -> [Float]) {
                 #expect(error(body(kernels), body(scalar)) < tolerance, "\(what) \(length)")
             }
-            check("silu", 1e-6) { var out = x; $0.silu_multiply(&out, x, y, Int64(length)); return out }
-            check("gelu tanh", 1e-6) { var out = x; $0.gelu_tanh(&out, x, Int64(length)); return out }
-            check("gelu erf", 1e-6) { var out = x; $0.gelu_erf(&out, x, Int64(length)); return out }
-            check("add", 1e-7) { var out = x; $0.add(&out, y, Int64(length)); return out }
-            check("add scaled", 2e-7) { var out = x; $0.add_scaled(&out, y, 0.37, Int64(length)); return out }
+            check("silu", 1e-6) {
+                var out = x
+                $0.silu_multiply(&out, x, y, Int64(length))
+                return out
+            }
+            check("gelu tanh", 1e-6) {
+                var out = x
+                $0.gelu_tanh(&out, x, Int64(length))
+                return out
+            }
+            check("gelu erf", 1e-6) {
+                var out = x
+                $0.gelu_erf(&out, x, Int64(length))
+                return out
+            }
+            check("add", 1e-7) {
+                var out = x
+                $0.add(&out, y, Int64(length))
+                return out
+            }
+            check("add scaled", 2e-7) {
+                var out = x
+                $0.add_scaled(&out, y, 0.37, Int64(length))
+                return out
+            }
             let half = length / 2
-            check("rotate", 2e-7) { var out = x; $0.rotate_halves(&out, y, Array(y.reversed()), Int64(half * 2)); return out }
+            check("rotate", 2e-7) {
+                var out = x
+                $0.rotate_halves(&out, y, Array(y.reversed()), Int64(half * 2))
+                return out
+            }
         }
     }
 
@@ -232,7 +418,10 @@ struct FunctionTests {
             if expected.isFinite && expected > 1e-37 {
                 #expect(abs(y - expected) <= 2 * expected.ulp, "exp(\(x))")
             } else {
-                #expect(abs(y - expected) <= 1e-38 || (y.isInfinite && expected.isInfinite), "exp(\(x)) = \(y)")
+                #expect(
+                    abs(y - expected) <= 1e-38 || (y.isInfinite && expected.isInfinite),
+                    "exp(\(x)) = \(y)"
+                )
             }
         }
         var ends: [Float] = [-.infinity, .infinity, .nan, 0]
@@ -242,7 +431,8 @@ struct FunctionTests {
 
     /// exp by its series in double precision, so that the test needs no C library.
     private func exact(_ x: Float) -> Double {
-        var term = 1.0, sum = 1.0
+        var term = 1.0
+        var sum = 1.0
         let part = Double(x) / 1024
         for n in 1..<20 {
             term *= part / Double(n)
@@ -252,7 +442,10 @@ struct FunctionTests {
         return sum
     }
 
-    @Test("every bfloat16 and half is widened exactly, and rounding is to the nearest even", arguments: tables + ["scalar"])
+    @Test(
+        "every bfloat16 and half is widened exactly, and rounding is to the nearest even",
+        arguments: tables + ["scalar"]
+    )
     func conversions(name: String) throws {
         let kernels = try table(name)
         let all = (0...UInt16.max).map { $0 }
@@ -271,12 +464,14 @@ struct FunctionTests {
         for (index, value) in wide.enumerated() where !value.isNaN { #expect(narrow[index] == all[index]) }
         var numbers = Numbers(1)
         let x = numbers.array(4001, scale: 70000)
-        var halves = [UInt16](repeating: 0, count: x.count), shorts = halves
+        var halves = [UInt16](repeating: 0, count: x.count)
+        var shorts = halves
         kernels.f16_from_f32(&halves, x, Int64(x.count))
         kernels.bf16_from_f32(&shorts, x, Int64(x.count))
         for index in x.indices {
             #expect(Float16(bitPattern: halves[index]) == Float16(x[index]))
-            let low = Float(bitPattern: x[index].bitPattern & 0xffff_0000), up = Float(bitPattern: low.bitPattern &+ 0x10000)
+            let low = Float(bitPattern: x[index].bitPattern & 0xffff_0000)
+            let up = Float(bitPattern: low.bitPattern &+ 0x10000)
             let nearest = abs(x[index] - low) < abs(up - x[index]) ? low : up
             #expect(abs(Float(bitPattern: UInt32(shorts[index]) << 16) - x[index]) <= abs(nearest - x[index]))
         }
@@ -285,7 +480,10 @@ struct FunctionTests {
 
 @Suite("Attention")
 struct AttentionTests {
-    struct Case { var heads, keySize, valueSize, keys, tokens: Int; var causal: Bool }
+    struct Case {
+        var heads, keySize, valueSize, keys, tokens: Int
+        var causal: Bool
+    }
 
     static let cases = [
         Case(heads: 1, keySize: 16, valueSize: 16, keys: 5, tokens: 5, causal: false),
@@ -297,7 +495,14 @@ struct AttentionTests {
     ]
 
     /// Output of the tokens of a range, computed tile by tile as `tiles` says.
-    func attend(_ c: Case, _ kernels: vl_kernels, type: vl_type, tokens: Range<Int>, tile: Int, headTile: Int) -> [Float] {
+    func attend(
+        _ c: Case,
+        _ kernels: vl_kernels,
+        type: vl_type,
+        tokens: Range<Int>,
+        tile: Int,
+        headTile: Int
+    ) -> [Float] {
         var numbers = Numbers(UInt64(c.keys))
         let q = numbers.array(c.tokens * c.heads * c.keySize, scale: 2)
         let stride = c.keySize + c.valueSize
@@ -307,24 +512,41 @@ struct AttentionTests {
         var scratch = [Float](repeating: 0, count: Int(VL_ATTENTION_SCRATCH))
         cache.withUnsafeBytes { wide in
             narrow.withUnsafeBytes { narrow in
-                let base = type == VL_TYPE_F32 ? wide.baseAddress! : narrow.baseAddress!
+                let cached = type == VL_TYPE_F32 ? base(wide) : base(narrow)
                 let size = type == VL_TYPE_F32 ? 4 : 2
-                let blocks = (0..<(c.keys + 63) / 64).map { base + $0 * 64 * stride * size }
+                let blocks = (0..<(c.keys + 63) / 64).map { cached + $0 * 64 * stride * size }
                 blocks.withUnsafeBufferPointer { blocks in
                     q.withUnsafeBufferPointer { q in
                         out.withUnsafeMutableBufferPointer { out in
                             var attention = vl_attention(
-                                q: q.baseAddress!, q_token_stride: Int64(c.heads * c.keySize), q_head_stride: Int64(c.keySize),
-                                out: out.baseAddress!, out_token_stride: Int64(c.heads * c.valueSize),
-                                out_head_stride: Int64(c.valueSize), blocks: blocks.baseAddress!, k_offset: 0,
-                                v_offset: Int64(c.keySize), position_stride: Int64(stride), qk_dim: Int64(c.keySize),
-                                v_dim: Int64(c.valueSize), key_count: Int64(c.keys), first_position: Int64(c.keys - c.tokens),
-                                causal: c.causal ? 1 : 0, type: Int32(type.rawValue), scale: 0.3)
+                                q: base(q),
+                                q_token_stride: Int64(c.heads * c.keySize),
+                                q_head_stride: Int64(c.keySize),
+                                out: base(out),
+                                out_token_stride: Int64(c.heads * c.valueSize),
+                                out_head_stride: Int64(c.valueSize),
+                                blocks: base(blocks),
+                                k_offset: 0,
+                                v_offset: Int64(c.keySize),
+                                position_stride: Int64(stride),
+                                qk_dim: Int64(c.keySize),
+                                v_dim: Int64(c.valueSize),
+                                key_count: Int64(c.keys),
+                                first_position: Int64(c.keys - c.tokens),
+                                causal: c.causal ? 1 : 0,
+                                type: Int32(type.rawValue),
+                                scale: 0.3
+                            )
                             for t in Swift.stride(from: tokens.lowerBound, to: tokens.upperBound, by: tile) {
                                 for h in Swift.stride(from: 0, to: c.heads, by: headTile) {
                                     kernels.attend(
-                                        &attention, Int64(t), Int64(min(tokens.upperBound, t + tile)), Int64(h),
-                                        Int64(min(c.heads, h + headTile)), &scratch)
+                                        &attention,
+                                        Int64(t),
+                                        Int64(min(tokens.upperBound, t + tile)),
+                                        Int64(h),
+                                        Int64(min(c.heads, h + headTile)),
+                                        &scratch
+                                    )
                                 }
                             }
                         }
@@ -332,15 +554,25 @@ struct AttentionTests {
                 }
             }
         }
-        return Array(out[tokens.lowerBound * c.heads * c.valueSize..<tokens.upperBound * c.heads * c.valueSize])
+        return Array(
+            out[tokens.lowerBound * c.heads * c.valueSize..<tokens.upperBound * c.heads * c.valueSize]
+        )
     }
 
     @Test("attention equals the scalar one in float32 and bfloat16", arguments: tables)
     func reference(name: String) throws {
-        let kernels = try table(name), scalar = try table("scalar")
+        let kernels = try table(name)
+        let scalar = try table("scalar")
         for c in Self.cases {
             for type in [VL_TYPE_F32, VL_TYPE_BF16] {
-                let found = attend(c, kernels, type: type, tokens: 0..<c.tokens, tile: max(1, 32 / c.heads), headTile: c.heads)
+                let found = attend(
+                    c,
+                    kernels,
+                    type: type,
+                    tokens: 0..<c.tokens,
+                    tile: max(1, 32 / c.heads),
+                    headTile: c.heads
+                )
                 let expected = attend(c, scalar, type: type, tokens: 0..<c.tokens, tile: 1, headTile: 1)
                 #expect(error(found, expected) < 4e-6, "\(c)")
             }
@@ -351,7 +583,14 @@ struct AttentionTests {
     func invariance(name: String) throws {
         let kernels = try table(name)
         for c in Self.cases {
-            let whole = attend(c, kernels, type: VL_TYPE_F32, tokens: 0..<c.tokens, tile: max(1, 32 / c.heads), headTile: c.heads)
+            let whole = attend(
+                c,
+                kernels,
+                type: VL_TYPE_F32,
+                tokens: 0..<c.tokens,
+                tile: max(1, 32 / c.heads),
+                headTile: c.heads
+            )
             let single = attend(c, kernels, type: VL_TYPE_F32, tokens: 0..<c.tokens, tile: 1, headTile: 1)
             let odd = attend(c, kernels, type: VL_TYPE_F32, tokens: 0..<c.tokens, tile: 3, headTile: 2)
             #expect(whole == single, "\(c)")

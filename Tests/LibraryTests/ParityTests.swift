@@ -15,7 +15,10 @@ struct GoldenCase: CustomTestStringConvertible, Sendable {
     var testDescription: String { "\(checkpoint)/\(name)" }
 
     static let all = [
-        ("vl2-mha", ["two_images", "landscape", "batch_left_pad", "three_over_turns", "text_chinese", "eos_stop"]),
+        (
+            "vl2-mha",
+            ["two_images", "landscape", "batch_left_pad", "three_over_turns", "text_chinese", "eos_stop"]
+        ),
         ("vl2-mha", ["system_role", "format_cmyk_jpg"]),
         ("vl2-mla", ["two_images", "three_images"]),
         ("vl2-mla-full", ["landscape", "grounding_tokens", "batch_text_and_image", "assistant_prefix"]),
@@ -33,7 +36,11 @@ struct GoldenCase: CustomTestStringConvertible, Sendable {
     func inputs() throws -> [ConversationInput] {
         let given = try #require(golden()["input"])
         let list = try #require(given["batch"] ?? given["conversation"])
-        return try ConversationFile.parse(JSONWriter.encode(list), file: name, folder: fixture("models/images"))
+        return try ConversationFile.parse(
+            JSONWriter.encode(list),
+            file: name,
+            folder: fixture("models/images")
+        )
     }
 
     func host(_ compute: Compute = .float32, threads: Int = 2) throws -> ModelHost {
@@ -65,7 +72,10 @@ struct ParityTests {
         return options
     }
 
-    @Test("prompt ids, pictures' places and greedy tokens are equal, with and without chunks", arguments: GoldenCase.all)
+    @Test(
+        "prompt ids, pictures' places and greedy tokens are equal, with and without chunks",
+        arguments: GoldenCase.all
+    )
     func tokens(_ c: GoldenCase) throws {
         let golden = try c.golden()
         let host = try c.host()
@@ -77,14 +87,17 @@ struct ParityTests {
                 let sample = try #require(golden["samples"]?.asArray?[row])
                 let runs = try #require(sample["input_ids_run_length"]?.asArray)
                 let ids = try runs.flatMap { run in
-                    Array(repeating: try #require(run.asArray?[0].asInt), count: try #require(run.asArray?[1].asInt))
+                    Array(
+                        repeating: try #require(run.asArray?[0].asInt),
+                        count: try #require(run.asArray?[1].asInt)
+                    )
                 }
                 #expect(hosted.answer.promptTokens == ids)
                 #expect(hosted.answer.prompt == sample["sft_format"]?.asString)
                 let costs = sample["num_image_tokens"]?.asArray?.compactMap(\.asInt)
                 #expect(hosted.answer.imageSpans.map { $0[1] } == costs)
                 let greedy = try #require(golden["greedy"]?["rows"]?.asArray?[row])
-                var wanted = try #require(greedy["ids"]?.asArray?.compactMap(\.asInt))
+                var wanted = try #require(greedy["ids"]?.asArray?.compactMap { $0.asInt })
                 let stops = greedy["stopped_on_eos"]?.asBool == true
                 if stops { wanted.removeLast() }
                 #expect(hosted.answer.tokens == wanted, "chunk \(chunk ?? -1), row \(row)")
@@ -133,8 +146,9 @@ struct ParityTests {
             let places = try #require(golden["stored_tiles"]?[name])
             let expected = try tensors.tensor(named: name)
             let width = try #require(expected.shape.last)
-            let tiles = try #require(places["tiles"]?.asArray?.compactMap(\.asInt))
-            let perTile = try #require(golden["pixels"]?["shape"]?.asArray?.first?.asInt).quotientAndRemainder(dividingBy: 1).quotient
+            let tiles = try #require(places["tiles"]?.asArray?.compactMap { $0.asInt })
+            let perTile = try #require(golden["pixels"]?["shape"]?.asArray?.first?.asInt)
+                .quotientAndRemainder(dividingBy: 1).quotient
             let tokensPerTile = entry.shape[0] / perTile
             let tokens = places["tokens"]?.asArray?.compactMap(\.asInt) ?? Array(0..<tokensPerTile)
             var found: [Float] = []
@@ -148,8 +162,11 @@ struct ParityTests {
         }
     }
 
-    @Test("logits have the same bits for chunks of 1, 7, 64 and whole, for 1 and 2 threads, alone and among others",
-        arguments: ["vl2-mha", "vl2-mla-full"], [Compute.float32, .auto])
+    @Test(
+        "logits have the same bits for chunks of 1, 7, 64 and whole, for 1 and 2 threads, alone and among others",
+        arguments: ["vl2-mha", "vl2-mla-full"],
+        [Compute.float32, .auto]
+    )
     func invariance(checkpoint: String, compute: Compute) throws {
         let c = GoldenCase(checkpoint: checkpoint, name: "landscape")
         let other = GoldenCase(checkpoint: "vl2-mha", name: "two_images")
@@ -166,7 +183,10 @@ struct ParityTests {
                     _ = try host.answer(c.inputs() + (isAlone ? [] : other.inputs()), options, exif: .ignore)
                     let logits = try #require(trace.entries["generated_logits"]).values
                     if let reference {
-                        #expect(logits == reference, "threads \(threads), chunk \(chunk ?? -1), alone \(isAlone)")
+                        #expect(
+                            logits == reference,
+                            "threads \(threads), chunk \(chunk ?? -1), alone \(isAlone)"
+                        )
                     } else {
                         reference = logits
                     }
@@ -175,7 +195,10 @@ struct ParityTests {
         }
     }
 
-    @Test("the fast path stays within 3 percent of the reference's logits", arguments: ["vl2-mla", "vl2-mha", "vl2-mla-full"])
+    @Test(
+        "the fast path stays within 3 percent of the reference's logits",
+        arguments: ["vl2-mla", "vl2-mha", "vl2-mla-full"]
+    )
     func fastPath(checkpoint: String) throws {
         let name = checkpoint == "vl2-mla" ? "two_images" : "landscape"
         let c = GoldenCase(checkpoint: checkpoint, name: name)

@@ -31,7 +31,8 @@ typedef struct {
 /// Bytes of an error text, the terminating zero included.
 enum { VL_IMAGE_ERROR_SIZE = 200 };
 
-/// Progressive JPEG scans that are decoded at most: legal files with tens of thousands of them take minutes.
+/// Progressive JPEG scans that are decoded at most (a quarter of them for large pictures): legal files with tens of
+/// thousands take minutes.
 enum { VL_JPEG_SCAN_LIMIT = 100 };
 
 /// The format that the first bytes announce.

@@ -77,8 +77,8 @@ typedef struct {
     int64_t key_count;       // positions that hold a key
     int64_t first_position;  // position of token 0; token t sees the keys 0...first_position + t if causal
     int32_t causal;
-    int32_t type;            // vl_type of keys and values
-    float scale;             // multiplies each score after the dot product
+    int32_t type;  // vl_type of keys and values
+    float scale;   // multiplies each score after the dot product
 } vl_attention;
 
 /// Everything an operation of the engine may call. A null entry means that the set has no such kernel.

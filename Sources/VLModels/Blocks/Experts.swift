@@ -1,11 +1,12 @@
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#else
-    import Darwin
-#endif
 import VLTensor
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
 
 /// The choice of experts for each row: class `MoEGate` of the official `modeling_deepseek.py`.
 struct ExpertGate: Sendable {
@@ -17,11 +18,16 @@ struct ExpertGate: Sendable {
     init(_ size: Int, _ config: DeepSeekMoEConfig.Experts, _ weights: Weights) throws(LoadError) {
         self.config = config
         weight = Linear(weight: try weights.matrix("weight", config.count, size))
-        correction = config.choice == .noAuxiliaryLoss ? try weights.vector("e_score_correction_bias", config.count) : nil
+        correction =
+            config.choice == .noAuxiliaryLoss
+            ? try weights.vector("e_score_correction_bias", config.count) : nil
     }
 
     /// The experts of each row, best first, and their weights: [rows, chosen] each, in the workspace.
-    func callAsFunction(_ x: Matrix, _ run: Run) -> (experts: UnsafeMutablePointer<Int32>, weights: UnsafeMutablePointer<Float>) {
+    func callAsFunction(
+        _ x: Matrix,
+        _ run: Run
+    ) -> (experts: UnsafeMutablePointer<Int32>, weights: UnsafeMutablePointer<Float>) {
         let experts = run.workspace.allocate(Int32.self, x.rows * config.chosen)
         let weights = run.workspace.allocate(Float.self, x.rows * config.chosen)
         let logits = run.exactLinear(x, weight)
@@ -34,9 +40,13 @@ struct ExpertGate: Sendable {
         return (experts, weights)
     }
 
-    /// One row: scores in place of the logits, then the choice. `scratch` holds count + groups values.
+    /// One row: scores in place of the logits, then the choice.
+    ///
+    /// `scratch` holds count + groups values.
     private func choose(
-        _ scores: UnsafeMutablePointer<Float>, _ experts: UnsafeMutablePointer<Int32>, _ weights: UnsafeMutablePointer<Float>,
+        _ scores: UnsafeMutablePointer<Float>,
+        _ experts: UnsafeMutablePointer<Int32>,
+        _ weights: UnsafeMutablePointer<Float>,
         _ scratch: UnsafeMutablePointer<Float>
     ) {
         let count = config.count
@@ -57,7 +67,9 @@ struct ExpertGate: Sendable {
         if config.choice != .greedy { hideGroups(scratch, scratch + count) }
         for slot in 0..<config.chosen {
             var best = 0
-            for index in 1..<count where scratch[index] > scratch[best] || scratch[best].isNaN { best = index }
+            for index in 1..<count where scratch[index] > scratch[best] || scratch[best].isNaN {
+                best = index
+            }
             experts[slot] = Int32(best)
             weights[slot] = scores[best]
             scratch[best] = -.infinity
@@ -74,12 +86,16 @@ struct ExpertGate: Sendable {
         }
     }
 
-    /// Sets the scores of all but the best groups to 0. The official code does so too (not to minus infinity), so an
-    /// expert of a rejected group still wins against a negative choice score.
-    private func hideGroups(_ choice: UnsafeMutablePointer<Float>, _ groupScores: UnsafeMutablePointer<Float>) {
+    /// Sets the scores of all but the best groups to 0.
+    ///
+    /// The official code does so too (not to minus infinity), so an expert of a rejected group still wins
+    /// against a negative choice score.
+    private func hideGroups(_ choice: UnsafeMutablePointer<Float>, _ groupScores: UnsafeMutablePointer<Float>)
+    {
         let size = config.count / config.groups
         for group in 0..<config.groups {
-            var first = -Float.infinity, second = -Float.infinity
+            var first = -Float.infinity
+            var second = -Float.infinity
             for index in group * size..<(group + 1) * size {
                 if choice[index] > first {
                     (first, second) = (choice[index], first)
@@ -93,7 +109,9 @@ struct ExpertGate: Sendable {
             // A group stays if fewer than `chosenGroups` groups are better, ties going to the earlier one.
             var better = 0
             for other in 0..<config.groups
-            where groupScores[other] > groupScores[group] || (groupScores[other] == groupScores[group] && other < group) {
+            where groupScores[other] > groupScores[group]
+                || (groupScores[other] == groupScores[group] && other < group)
+            {
                 better += 1
             }
             if better >= config.chosenGroups {
@@ -118,7 +136,9 @@ struct Experts: Sendable {
             experts.append(try GatedFeedForward(size, config.innerSize, weights["experts"][index]))
         }
         self.experts = experts
-        shared = config.sharedInnerSize > 0 ? try GatedFeedForward(size, config.sharedInnerSize, weights["shared_experts"]) : nil
+        shared =
+            config.sharedInnerSize > 0
+            ? try GatedFeedForward(size, config.sharedInnerSize, weights["shared_experts"]) : nil
     }
 
     /// [rows, size] to [rows, size]: the weighted sum of the chosen experts, plus the shared one unscaled.
@@ -126,14 +146,15 @@ struct Experts: Sendable {
     /// The rows are sorted by expert, each expert's weights are read once, and all products of a stage run in one
     /// parallel region. A row's sum runs over its choices from the best to the last, whatever other rows there are.
     func callAsFunction(_ x: Matrix, _ run: Run) -> Matrix {
-        let size = x.columns, slots = x.rows * config.chosen
+        let size = x.columns
+        let slots = x.rows * config.chosen
         let (chosen, weights) = gate(x, run)
         // Counting sort of (row, slot) pairs by expert.
         let starts = run.workspace.allocate(Int32.self, config.count + 1)
         starts.update(repeating: 0, count: config.count + 1)
         for slot in 0..<slots { starts[Int(chosen[slot]) + 1] += 1 }
         for expert in 0..<config.count { starts[expert + 1] += starts[expert] }
-        let places = run.workspace.allocate(Int32.self, slots)  // sorted place of each (row, slot)
+        let places = run.workspace.allocate(Int32.self, slots) // sorted place of each (row, slot)
         let next = run.workspace.allocate(Int32.self, config.count)
         next.update(from: starts, count: config.count)
         let sorted = run.workspace.matrix(slots, size)

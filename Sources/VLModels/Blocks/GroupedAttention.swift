@@ -13,24 +13,41 @@ package struct GroupedAttention: Sendable {
     let rotary: Rotary
 
     init(
-        heads: Int, keyValueHeads: Int, headSize: Int, hiddenSize: Int, bias: Bool, _ rotary: Rotary, _ weights: Weights
+        heads: Int,
+        keyValueHeads: Int,
+        headSize: Int,
+        hiddenSize: Int,
+        bias: Bool,
+        _ rotary: Rotary,
+        _ weights: Weights
     ) throws(LoadError) {
         query = try weights["q_proj"].linear(hiddenSize, heads * headSize, bias: bias)
         key = try weights["k_proj"].linear(hiddenSize, keyValueHeads * headSize, bias: bias)
         value = try weights["v_proj"].linear(hiddenSize, keyValueHeads * headSize, bias: bias)
         output = try weights["o_proj"].linear(heads * headSize, hiddenSize, bias: bias)
         shape = AttentionShape(
-            heads: heads, keyValueHeads: keyValueHeads, keySize: headSize, valueSize: headSize,
-            scale: 1 / Float(headSize).squareRoot())
+            heads: heads,
+            keyValueHeads: keyValueHeads,
+            keySize: headSize,
+            valueSize: headSize,
+            scale: 1 / Float(headSize).squareRoot()
+        )
         self.rotary = rotary
     }
 
     /// Attends from `x`, [rows, hidden], to what the segments' caches hold and to the rows themselves.
-    func callAsFunction(_ x: Matrix, _ batch: Batch, layer: Int, _ positions: UnsafeBufferPointer<Int32>, _ run: Run) -> Matrix {
-        let head = shape.keySize, width = shape.keyValueHeads * head
+    func callAsFunction(
+        _ x: Matrix,
+        _ batch: Batch,
+        layer: Int,
+        _ positions: UnsafeBufferPointer<Int32>,
+        _ run: Run
+    ) -> Matrix {
+        let head = shape.keySize
+        let width = shape.keyValueHeads * head
         let input = run.activations(x)
         let q = run.workspace.matrix(x.rows, shape.heads * head)
-        let keysValues = run.workspace.matrix(x.rows, 2 * width)  // key heads | value heads
+        let keysValues = run.workspace.matrix(x.rows, 2 * width) // key heads | value heads
         var list = run.products(3)
         run.append(input, query, to: q, &list)
         run.append(input, key, to: keysValues[columns: 0..<width], &list)
@@ -44,12 +61,27 @@ package struct GroupedAttention: Sendable {
         var attention = run.attentionList(batch.segments.count)
         for segment in batch.segments {
             segment.cache.write(
-                keysValues[rows: segment.rows], layer: layer, firstPosition: segment.firstPosition, offset: 0, run)
+                keysValues[rows: segment.rows],
+                layer: layer,
+                firstPosition: segment.firstPosition,
+                offset: 0,
+                run
+            )
             let view = segment.cache.view(
-                layer: layer, count: segment.firstPosition + segment.rows.count, keys: 0, values: width,
-                keyHeadStride: head, valueHeadStride: head)
+                layer: layer,
+                count: segment.firstPosition + segment.rows.count,
+                keys: 0,
+                values: width,
+                keyHeadStride: head,
+                valueHeadStride: head
+            )
             attention.append(
-                q[rows: segment.rows], view, shape, firstPosition: segment.firstPosition, to: mixed[rows: segment.rows])
+                q[rows: segment.rows],
+                view,
+                shape,
+                firstPosition: segment.firstPosition,
+                to: mixed[rows: segment.rows]
+            )
         }
         run.perform(attention)
         return run.linear(mixed, output)

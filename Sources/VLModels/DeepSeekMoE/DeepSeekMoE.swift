@@ -17,7 +17,11 @@ struct DeepSeekMoELayer: Sendable {
     let outputNorm: RMSNorm
     let feedForward: FeedForwardKind
 
-    init(_ config: DeepSeekMoEConfig, _ kind: DeepSeekMoEConfig.FeedForwardKind, _ weights: Weights) throws(LoadError) {
+    init(
+        _ config: DeepSeekMoEConfig,
+        _ kind: DeepSeekMoEConfig.FeedForwardKind,
+        _ weights: Weights
+    ) throws(LoadError) {
         inputNorm = try RMSNorm(config.hiddenSize, config.epsilon, weights["input_layernorm"])
         switch config.attention {
         case .latent(let latent):
@@ -26,8 +30,15 @@ struct DeepSeekMoELayer: Sendable {
             let rotary = Rotary(size: headSize, theta: config.ropeTheta, scaling: config.ropeScaling)
             attention = .grouped(
                 try GroupedAttention(
-                    heads: heads, keyValueHeads: keyValueHeads, headSize: headSize, hiddenSize: config.hiddenSize,
-                    bias: config.attentionBias, rotary, weights["self_attn"]))
+                    heads: heads,
+                    keyValueHeads: keyValueHeads,
+                    headSize: headSize,
+                    hiddenSize: config.hiddenSize,
+                    bias: config.attentionBias,
+                    rotary,
+                    weights["self_attn"]
+                )
+            )
         }
         outputNorm = try RMSNorm(config.hiddenSize, config.epsilon, weights["post_attention_layernorm"])
         switch kind {
@@ -39,12 +50,20 @@ struct DeepSeekMoELayer: Sendable {
     }
 
     /// Updates `x`, [rows, hidden], in place.
-    func callAsFunction(_ x: Matrix, _ batch: Batch, layer: Int, _ positions: UnsafeBufferPointer<Int32>, _ run: Run) {
+    func callAsFunction(
+        _ x: Matrix,
+        _ batch: Batch,
+        layer: Int,
+        _ positions: UnsafeBufferPointer<Int32>,
+        _ run: Run
+    ) {
         run.scoped {
             let normed = inputNorm(x, run)
             switch attention {
-            case .latent(let attention): run.add(attention(normed, batch, layer: layer, positions, run), to: x)
-            case .grouped(let attention): run.add(attention(normed, batch, layer: layer, positions, run), to: x)
+            case .latent(let attention):
+                run.add(attention(normed, batch, layer: layer, positions, run), to: x)
+            case .grouped(let attention):
+                run.add(attention(normed, batch, layer: layer, positions, run), to: x)
             }
         }
         run.scoped {
@@ -57,8 +76,10 @@ struct DeepSeekMoELayer: Sendable {
     }
 }
 
-/// DeepSeek-V2's language model with mixtures of experts, as DeepSeek-VL2 uses it: class `DeepseekV2ForCausalLM` of the
-/// official `modeling_deepseek.py`. Stateless: caches and scratch memory are arguments.
+/// DeepSeek-V2's language model with mixtures of experts, as DeepSeek-VL2 uses it: class
+/// `DeepseekV2ForCausalLM` of the official `modeling_deepseek.py`.
+///
+/// Stateless: caches and scratch memory are arguments.
 package struct DeepSeekMoE: LanguageModel {
     package let config: DeepSeekMoEConfig
     let embedding: WeightMatrix
@@ -69,7 +90,11 @@ package struct DeepSeekMoE: LanguageModel {
     /// Reads `model.embed_tokens`, `model.layers.*`, `model.norm` and `lm_head`.
     ///
     /// - Parameter onLayer: called with the number of layers read, for a progress bar.
-    package init(_ config: DeepSeekMoEConfig, _ weights: Weights, onLayer: (Int) -> Void = { _ in }) throws(LoadError) {
+    package init(
+        _ config: DeepSeekMoEConfig,
+        _ weights: Weights,
+        onLayer: (Int) -> Void = { _ in }
+    ) throws(LoadError) {
         self.config = config
         let model = weights["model"]
         embedding = try model["embed_tokens"].matrix("weight", config.vocabularySize, config.hiddenSize)
@@ -82,7 +107,9 @@ package struct DeepSeekMoE: LanguageModel {
         norm = try RMSNorm(config.hiddenSize, config.epsilon, model["norm"])
         // The checkpoint decides whether there is an output head; the configurations are known to be wrong there.
         if weights["lm_head"].contains("weight") || !config.tiedEmbeddings {
-            head = Linear(weight: try weights["lm_head"].matrix("weight", config.vocabularySize, config.hiddenSize))
+            head = Linear(
+                weight: try weights["lm_head"].matrix("weight", config.vocabularySize, config.hiddenSize)
+            )
         } else {
             head = Linear(weight: embedding)
         }

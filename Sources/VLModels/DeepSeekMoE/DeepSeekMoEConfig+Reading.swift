@@ -1,8 +1,10 @@
 import VLJSON
 
 extension DeepSeekMoEConfig {
-    /// Reads a `language_config` (or a text model's `config.json`); the defaults for omitted keys are those of
-    /// `DeepseekV2Config` in the official `configuration_deepseek.py`. A `null` and an absent key differ.
+    /// Reads a `language_config` (or a text model's `config.json`); the defaults for omitted keys are those
+    /// of `DeepseekV2Config` in the official `configuration_deepseek.py`.
+    ///
+    /// A `null` and an absent key differ.
     ///
     /// - Throws: `LoadError.field` for a value of another kind or out of range, `.unsupported` for a known part that
     ///   is not built.
@@ -15,11 +17,16 @@ extension DeepSeekMoEConfig {
         let usesLatent = try reader.bool("use_mla", default: true)
         if heads % keyValueHeads != 0 && (!usesLatent || reader.contains("num_key_value_heads")) {
             throw reader.error(
-                "num_key_value_heads", expected: "a divisor of num_attention_heads (\(heads))", found: "\(keyValueHeads)")
+                "num_key_value_heads",
+                expected: "a divisor of num_attention_heads (\(heads))",
+                found: "\(keyValueHeads)"
+            )
         }
         attentionBias = try reader.bool("attention_bias", default: false)
         maxPositions = try reader.int("max_position_embeddings", 1...16_777_216, default: 2048)
-        epsilon = Float(try reader.double("rms_norm_eps", default: 1e-6, "a number above 0") { $0 > 0 && $0 < 1 })
+        epsilon = Float(
+            try reader.double("rms_norm_eps", default: 1e-6, "a number above 0") { $0 > 0 && $0 < 1 }
+        )
         ropeTheta = try reader.double("rope_theta", default: 10000, "a number above 1") { $0 > 1 }
         ropeScaling = try RopeScaling(reader, maxPositions: maxPositions)
         tiedEmbeddings = try reader.bool("tie_word_embeddings", default: false)
@@ -34,20 +41,30 @@ extension DeepSeekMoEConfig {
                 rank: try reader.int("kv_lora_rank", 1...1_048_576, default: 512),
                 plainSize: try reader.int("qk_nope_head_dim", 1...65536, default: 128),
                 ropeSize: try reader.int("qk_rope_head_dim", 2...65536, default: 64),
-                valueSize: try reader.int("v_head_dim", 1...65536, default: 128))
+                valueSize: try reader.int("v_head_dim", 1...65536, default: 128)
+            )
             if latent.ropeSize % 2 != 0 {
-                throw reader.error("qk_rope_head_dim", expected: "an even number", found: "\(latent.ropeSize)")
+                throw reader.error(
+                    "qk_rope_head_dim",
+                    expected: "an even number",
+                    found: "\(latent.ropeSize)"
+                )
             }
             attention = .latent(latent)
         } else {
             guard hiddenSize % heads == 0, hiddenSize / heads % 2 == 0 else {
                 throw reader.error(
-                    "num_attention_heads", expected: "heads of equal, even width for hidden_size \(hiddenSize)",
-                    found: "\(heads)")
+                    "num_attention_heads",
+                    expected: "heads of equal, even width for hidden_size \(hiddenSize)",
+                    found: "\(heads)"
+                )
             }
             if case .yarn = ropeScaling {
                 throw .unsupported(
-                    file: reader.file, what: "rope_scaling \"yarn\" without latent attention", known: "\"linear\"")
+                    file: reader.file,
+                    what: "rope_scaling \"yarn\" without latent attention",
+                    known: "\"linear\""
+                )
             }
             attention = .grouped(heads: heads, keyValueHeads: keyValueHeads, headSize: hiddenSize / heads)
         }
@@ -55,7 +72,11 @@ extension DeepSeekMoEConfig {
         for key in ["bos_token_id", "eos_token_id"] {
             guard case .integer(let id)? = reader[key] else { continue }
             guard id >= 0 && id < vocabularySize else {
-                throw reader.error(key, expected: "a token below vocab_size (\(vocabularySize))", found: "\(id)")
+                throw reader.error(
+                    key,
+                    expected: "a token below vocab_size (\(vocabularySize))",
+                    found: "\(id)"
+                )
             }
         }
     }
@@ -63,7 +84,9 @@ extension DeepSeekMoEConfig {
     /// Which layers are dense and which are mixtures: `first_k_dense_replace`, `moe_layer_freq`.
     private static func layers(_ reader: ConfigReader) throws(LoadError) -> [FeedForwardKind] {
         let count = try reader.int("num_hidden_layers", 1...1024, default: 30)
-        let dense = FeedForwardKind.dense(innerSize: try reader.int("intermediate_size", 1...4_194_304, default: 11008))
+        let dense = FeedForwardKind.dense(
+            innerSize: try reader.int("intermediate_size", 1...4_194_304, default: 11008)
+        )
         guard let experts = try reader.intOrNull("n_routed_experts", 1...4096, default: nil) else {
             return Array(repeating: dense, count: count)
         }
@@ -81,15 +104,29 @@ extension DeepSeekMoEConfig {
         let groups = try reader.intOrNull("n_group", 1...experts, default: nil) ?? 1
         let chosenGroups = try reader.intOrNull("topk_group", 1...groups, default: nil) ?? 1
         if experts % groups != 0 {
-            throw reader.error("n_group", expected: "a divisor of n_routed_experts (\(experts))", found: "\(groups)")
+            throw reader.error(
+                "n_group",
+                expected: "a divisor of n_routed_experts (\(experts))",
+                found: "\(groups)"
+            )
         }
         let mixture = FeedForwardKind.experts(
             Experts(
-                count: experts, chosen: chosen, innerSize: innerSize, sharedInnerSize: shared * innerSize, choice: choice,
-                scoring: try reader.choice("scoring_func", default: .softmax), groups: groups, chosenGroups: chosenGroups,
+                count: experts,
+                chosen: chosen,
+                innerSize: innerSize,
+                sharedInnerSize: shared * innerSize,
+                choice: choice,
+                scoring: try reader.choice("scoring_func", default: .softmax),
+                groups: groups,
+                chosenGroups: chosenGroups,
                 normalizeWeights: try reader.bool("norm_topk_prob", default: false),
                 scalingFactor: Float(
-                    try reader.double("routed_scaling_factor", default: 1, "a number of at most 1e6 in size") { abs($0) <= 1e6 })))
+                    try reader.double("routed_scaling_factor", default: 1, "a number of at most 1e6 in size")
+                    { abs($0) <= 1e6 }
+                )
+            )
+        )
         let firstMixture = try reader.int("first_k_dense_replace", 0...1_048_576, default: 0)
         let frequency = try reader.int("moe_layer_freq", 1...1024, default: 1)
         return (0..<count).map { $0 >= firstMixture && $0 % frequency == 0 ? mixture : dense }
@@ -118,16 +155,31 @@ extension RopeScaling {
             self = .yarn(
                 YaRN(
                     factor: factor,
-                    originalMaxPositions: try scaling.int("original_max_position_embeddings", 1...16_777_216, default: 4096),
-                    betaFast: betaFast, betaSlow: betaSlow,
-                    mScale: try scaling.double("mscale", default: 1, "a number from 0 to 100") { $0 >= 0 && $0 <= 100 },
-                    mScaleAllDimensions: try scaling.double("mscale_all_dim", default: 0, "a number from 0 to 100") {
+                    originalMaxPositions: try scaling.int(
+                        "original_max_position_embeddings",
+                        1...16_777_216,
+                        default: 4096
+                    ),
+                    betaFast: betaFast,
+                    betaSlow: betaSlow,
+                    mScale: try scaling.double("mscale", default: 1, "a number from 0 to 100") {
                         $0 >= 0 && $0 <= 100
-                    }))
+                    },
+                    mScaleAllDimensions: try scaling.double(
+                        "mscale_all_dim",
+                        default: 0,
+                        "a number from 0 to 100"
+                    ) {
+                        $0 >= 0 && $0 <= 100
+                    }
+                )
+            )
         default:
             throw .unsupported(
-                file: reader.file, what: "rope_scaling \(type.map { "\"\($0)\"" } ?? "without a type")",
-                known: "\"linear\", \"yarn\"")
+                file: reader.file,
+                what: "rope_scaling \(type.map { "\"\($0)\"" } ?? "without a type")",
+                known: "\"linear\", \"yarn\""
+            )
         }
     }
 }

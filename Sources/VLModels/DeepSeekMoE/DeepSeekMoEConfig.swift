@@ -86,7 +86,9 @@ package struct DeepSeekMoEConfig: Sendable, Equatable {
             let query = latent.heads * (latent.plainSize + latent.ropeSize)
             let queryWeights = latent.queryRank.map { $0 * (hiddenSize + query) } ?? hiddenSize * query
             let up = latent.heads * (latent.plainSize + latent.valueSize) * latent.rank
-            let layer = queryWeights + hiddenSize * (latent.rank + latent.ropeSize) + up + latent.heads * latent.valueSize * hiddenSize
+            let layer =
+                queryWeights + hiddenSize * (latent.rank + latent.ropeSize) + up + latent.heads
+                * latent.valueSize * hiddenSize
             total += layers.count * layer
         case .grouped(let heads, let keyValueHeads, let headSize):
             total += layers.count * hiddenSize * headSize * 2 * (heads + keyValueHeads)
@@ -95,7 +97,9 @@ package struct DeepSeekMoEConfig: Sendable, Equatable {
             switch layer {
             case .dense(let innerSize): total += 3 * hiddenSize * innerSize
             case .experts(let experts):
-                total += hiddenSize * experts.count + 3 * hiddenSize * (experts.chosen * experts.innerSize + experts.sharedInnerSize)
+                total +=
+                    hiddenSize * experts.count + 3 * hiddenSize
+                    * (experts.chosen * experts.innerSize + experts.sharedInnerSize)
             }
         }
         return total

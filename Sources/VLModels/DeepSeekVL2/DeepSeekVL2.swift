@@ -20,7 +20,11 @@ package struct DeepSeekVL2: VisionLanguageModel {
     }
 
     /// - Parameter onLayer: called with (layers read, layers in all).
-    package init(_ config: DeepSeekVL2Config, _ weights: Weights, onLayer: (Int, Int) -> Void = { _, _ in }) throws(LoadError) {
+    package init(
+        _ config: DeepSeekVL2Config,
+        _ weights: Weights,
+        onLayer: (Int, Int) -> Void = { _, _ in }
+    ) throws(LoadError) {
         self.config = config
         let total = config.language.layers.count
         vision = try SigLIP(config.vision, weights["vision"])
@@ -54,8 +58,13 @@ package struct DeepSeekVL2: VisionLanguageModel {
     package func embed(_ image: PreparedImage, into out: Matrix, _ run: Run, onTiles: (Int) -> Void) {
         precondition(
             image.tiles == 1 + image.tilesAcross * image.tilesDown && image.size == config.vision.imageSize
-                && image.pixels.count == image.tiles * 3 * image.size * image.size, "a picture for another model")
-        precondition(out.rows == imageTokens(tilesAcross: image.tilesAcross, tilesDown: image.tilesDown), "rows for a picture")
+                && image.pixels.count == image.tiles * 3 * image.size * image.size,
+            "a picture for another model"
+        )
+        precondition(
+            out.rows == imageTokens(tilesAcross: image.tilesAcross, tilesDown: image.tilesDown),
+            "rows for a picture"
+        )
         run.scoped {
             let perTile = side * side
             let features = run.workspace.matrix(image.tiles * perTile, out.columns)
@@ -65,10 +74,15 @@ package struct DeepSeekVL2: VisionLanguageModel {
                 let tiles = min(step, image.tiles - first)
                 run.scoped {
                     let projected = image.pixels.withUnsafeBufferPointer { pixels -> Matrix in
-                        guard let base = pixels.baseAddress else { preconditionFailure("a picture without pixels") }
+                        guard let base = pixels.baseAddress else {
+                            preconditionFailure("a picture without pixels")
+                        }
                         return encode(base + first * 3 * image.size * image.size, tiles: tiles, run)
                     }
-                    features[row: first * perTile].update(from: projected.pointer, count: tiles * perTile * out.columns)
+                    features[row: first * perTile].update(
+                        from: projected.pointer,
+                        count: tiles * perTile * out.columns
+                    )
                 }
                 onTiles(first + tiles)
             }
@@ -77,8 +91,10 @@ package struct DeepSeekVL2: VisionLanguageModel {
         }
     }
 
-    /// Lays the tiles' tokens out as one sequence: each view's rows, closed by the newline vector, with the separator
-    /// between the views. The rows of the local view run through all tiles of a line.
+    /// Lays the tiles' tokens out as one sequence: each view's rows, closed by the newline vector, with the
+    /// separator between the views.
+    ///
+    /// The rows of the local view run through all tiles of a line.
     private func arrange(_ features: Matrix, _ image: PreparedImage, into out: Matrix) {
         let width = out.columns
         var row = 0

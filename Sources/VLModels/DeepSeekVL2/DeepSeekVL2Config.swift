@@ -12,13 +12,15 @@ package struct Resolution: Sendable, Equatable {
     }
 
     /// Reads `candidate_resolutions`: pairs of width and height.
-    static func list(_ reader: ConfigReader, default fallback: [Resolution]) throws(LoadError) -> [Resolution] {
+    static func list(_ reader: ConfigReader, default fallback: [Resolution]) throws(LoadError) -> [Resolution]
+    {
         guard let pairs = try reader.array("candidate_resolutions") else { return fallback }
         let rule = "pairs of whole numbers from 1 to 65536"
         var list: [Resolution] = []
         for pair in pairs {
             guard case .array(let sides) = pair, sides.count == 2, case .integer(let width) = sides[0],
-                case .integer(let height) = sides[1], (1...65536).contains(width), (1...65536).contains(height)
+                case .integer(let height) = sides[1], (1...65536).contains(width),
+                (1...65536).contains(height)
             else { throw reader.error("candidate_resolutions", expected: rule, found: pair.summary) }
             list.append(Resolution(width: Int(width), height: Int(height)))
         }
@@ -60,12 +62,17 @@ package struct DeepSeekVL2Config: Sendable, Equatable {
         }
         guard projector.outputSize == language.hiddenSize else {
             throw reader.error(
-                "projector_config.n_embed", expected: "language_config.hidden_size (\(language.hiddenSize))",
-                found: "\(projector.outputSize)")
+                "projector_config.n_embed",
+                expected: "language_config.hidden_size (\(language.hiddenSize))",
+                found: "\(projector.outputSize)"
+            )
         }
         guard projector.inputSize == vision.width else {
             throw reader.error(
-                "projector_config.input_dim", expected: "vision_config.width (\(vision.width))", found: "\(projector.inputSize)")
+                "projector_config.input_dim",
+                expected: "vision_config.width (\(vision.width))",
+                found: "\(projector.inputSize)"
+            )
         }
     }
 }
@@ -86,23 +93,41 @@ extension SigLIPConfig {
         width = try int("width", 1...65536, 1024)
         layers = try int("layers", 1...1024, 24)
         heads = try int("heads", 1...4096, 16)
-        let ratio = try vision?.double("mlp_ratio", default: 4, "a number above 0") { $0 > 0 && $0 <= 64 } ?? 4
+        let ratio =
+            try vision?.double("mlp_ratio", default: 4, "a number above 0") { $0 > 0 && $0 <= 64 } ?? 4
         mlpWidth = Int(Double(width) * ratio)
         activation = .geluTanh
         guard patchSize <= imageSize else {
             throw .field(
-                file: file, field: "vision_config.patch_size", expected: "at most image_size (\(imageSize))", found: "\(patchSize)")
+                file: file,
+                field: "vision_config.patch_size",
+                expected: "at most image_size (\(imageSize))",
+                found: "\(patchSize)"
+            )
         }
         guard grid <= 1024 else {
             throw .field(
-                file: file, field: "vision_config.patch_size", expected: "at most 1024 patches along a side", found: "\(grid)")
+                file: file,
+                field: "vision_config.patch_size",
+                expected: "at most 1024 patches along a side",
+                found: "\(grid)"
+            )
         }
         guard width % heads == 0 else {
             throw .field(
-                file: file, field: "vision_config.heads", expected: "a divisor of width (\(width))", found: "\(heads)")
+                file: file,
+                field: "vision_config.heads",
+                expected: "a divisor of width (\(width))",
+                found: "\(heads)"
+            )
         }
         guard mlpWidth > 0 else {
-            throw .field(file: file, field: "vision_config.mlp_ratio", expected: "an MLP of at least 1", found: "\(ratio)")
+            throw .field(
+                file: file,
+                field: "vision_config.mlp_ratio",
+                expected: "an MLP of at least 1",
+                found: "\(ratio)"
+            )
         }
         if let vision, try vision.bool("class_token", default: false) {
             throw .unsupported(file: file, what: "a vision tower with a class token", known: "one without")
@@ -128,8 +153,11 @@ extension ProjectorConfig {
         }
         if kind == .identity && inputSize != outputSize {
             throw .field(
-                file: reader.file, field: "projector_config.n_embed", expected: "input_dim (\(inputSize)) for an identity",
-                found: "\(outputSize)")
+                file: reader.file,
+                field: "projector_config.n_embed",
+                expected: "input_dim (\(inputSize)) for an identity",
+                found: "\(outputSize)"
+            )
         }
     }
 }
@@ -150,10 +178,13 @@ package struct DeepSeekVL2ProcessorConfig: Sendable, Equatable {
     /// - Parameter model: gives what the file omits; nil reader means that there is no such file.
     /// - Throws: `LoadError.field`.
     package init(_ reader: ConfigReader?, model: DeepSeekVL2Config) throws(LoadError) {
-        candidateResolutions = try reader.map { (reader) throws(LoadError) in
-            try Resolution.list(reader, default: model.candidateResolutions)
-        } ?? model.candidateResolutions
-        patchSize = try reader?.int("patch_size", 1...16384, default: model.vision.patchSize) ?? model.vision.patchSize
+        candidateResolutions =
+            try reader.map { (reader) throws(LoadError) in
+                try Resolution.list(reader, default: model.candidateResolutions)
+            } ?? model.candidateResolutions
+        patchSize =
+            try reader?.int("patch_size", 1...16384, default: model.vision.patchSize)
+            ?? model.vision.patchSize
         let ratio = model.projector.kind == .downsampleMLPGELU ? model.projector.downsampleRatio : 1
         downsampleRatio = try reader?.int("downsample_ratio", 1...64, default: ratio) ?? ratio
         mean = try reader?.channels("image_mean", default: [0.5, 0.5, 0.5]) ?? [0.5, 0.5, 0.5]
@@ -164,28 +195,42 @@ package struct DeepSeekVL2ProcessorConfig: Sendable, Equatable {
         template = try reader?.string("sft_format") ?? "deepseek"
         let file = reader?.file ?? "config.json"
         guard deviation.allSatisfy({ $0 != 0 }) else {
-            throw .field(file: file, field: "image_std", expected: "three numbers other than 0", found: "\(deviation)")
+            throw .field(
+                file: file,
+                field: "image_std",
+                expected: "three numbers other than 0",
+                found: "\(deviation)"
+            )
         }
         let tile = model.vision.imageSize
         for resolution in candidateResolutions
-        where resolution.width % tile != 0 || resolution.height % tile != 0 || resolution.width / tile * (resolution.height / tile) > 1024 {
+        where resolution.width % tile != 0 || resolution.height % tile != 0
+            || resolution.width / tile * (resolution.height / tile) > 1024
+        {
             throw .field(
-                file: file, field: "candidate_resolutions",
+                file: file,
+                field: "candidate_resolutions",
                 expected: "multiples of the vision tower's image_size (\(tile)), at most 1024 tiles",
-                found: "[\(resolution.width), \(resolution.height)]")
+                found: "[\(resolution.width), \(resolution.height)]"
+            )
         }
         guard candidateResolutions[0].width == tile else {
             throw .field(
-                file: file, field: "candidate_resolutions",
+                file: file,
+                field: "candidate_resolutions",
                 expected: "first the width of one tile, the vision tower's image_size (\(tile))",
-                found: "\(candidateResolutions[0].width)")
+                found: "\(candidateResolutions[0].width)"
+            )
         }
         let side = (tile / patchSize + downsampleRatio - 1) / downsampleRatio
         guard side == model.projector.side(grid: model.vision.grid) else {
             throw .field(
-                file: file, field: "patch_size, downsample_ratio",
-                expected: "\(model.projector.side(grid: model.vision.grid)) tokens along a tile's side, as the model gives",
-                found: "\(side)")
+                file: file,
+                field: "patch_size, downsample_ratio",
+                expected:
+                    "\(model.projector.side(grid: model.vision.grid)) tokens along a tile's side, as the model gives",
+                found: "\(side)"
+            )
         }
     }
 }
@@ -199,7 +244,9 @@ extension DeepSeekVL2Config {
             switch layer {
             case .dense(let innerSize): language += 3 * self.language.hiddenSize * innerSize
             case .experts(let experts):
-                language += 3 * self.language.hiddenSize * (experts.count * experts.innerSize + experts.sharedInnerSize)
+                language +=
+                    3 * self.language.hiddenSize
+                    * (experts.count * experts.innerSize + experts.sharedInnerSize)
             }
         }
         let dense = self.language.activeParameters

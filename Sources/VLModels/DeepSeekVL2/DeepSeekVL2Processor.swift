@@ -38,13 +38,19 @@ package struct DeepSeekVL2Processor: Sendable {
     ///   - beginToken: the tokenizer's begin token; `endToken` and `imageToken` likewise.
     /// - Throws: `LoadError.unsupported` for a template that is not known.
     package init(
-        _ config: DeepSeekVL2ProcessorConfig, model: DeepSeekVL2Config, tokenizer: Tokenizer, beginToken: Int32,
-        endToken: Int32, imageToken: Int32
+        _ config: DeepSeekVL2ProcessorConfig,
+        model: DeepSeekVL2Config,
+        tokenizer: Tokenizer,
+        beginToken: Int32,
+        endToken: Int32,
+        imageToken: Int32
     ) throws(LoadError) {
         guard let template = ConversationTemplate(rawValue: config.template) else {
             throw .unsupported(
-                file: "processor_config.json", what: "sft_format \"\(config.template)\"",
-                known: ConversationTemplate.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", "))
+                file: "processor_config.json",
+                what: "sft_format \"\(config.template)\"",
+                known: ConversationTemplate.allCases.map { "\"\($0.rawValue)\"" }.joined(separator: ", ")
+            )
         }
         self.config = config
         self.template = template
@@ -74,15 +80,24 @@ package struct DeepSeekVL2Processor: Sendable {
             : (width: tileSize, height: tileSize)
         func level(_ channel: Int) -> UInt8 { UInt8(max(0, min(255, config.mean[channel] * 255))) }
         return TiledPicture(
-            picture, tile: tileSize, resolution: resolution, color: (level(0), level(1), level(2)),
-            parallel: { count, body in pool.parallel(count, body) })
+            picture,
+            tile: tileSize,
+            resolution: resolution,
+            color: (level(0), level(1), level(2)),
+            parallel: { count, body in pool.parallel(count, body) }
+        )
     }
 
     /// The tiles of a picture as the vision tower takes them.
     package func prepare(_ picture: PixelBuffer, tiled: Bool, pool: ThreadPool) -> PreparedImage {
         let cut = tiles(picture, tiled: tiled, pool: pool)
         return PreparedImage(
-            pixels: normalize(cut.views), tiles: cut.views.count, size: tileSize, tilesAcross: cut.tilesAcross, tilesDown: cut.tilesDown)
+            pixels: normalize(cut.views),
+            tiles: cut.views.count,
+            size: tileSize,
+            tilesAcross: cut.tilesAcross,
+            tilesDown: cut.tilesDown
+        )
     }
 
     /// All pictures of a conversation, in its order.
@@ -107,7 +122,9 @@ package struct DeepSeekVL2Processor: Sendable {
     /// - Parameter text: the prompt as people read it.
     /// - Throws: `PromptError.tokenizer`.
     package func assemble(
-        _ segments: [PromptSegment], images: [PreparedImage], text: String
+        _ segments: [PromptSegment],
+        images: [PreparedImage],
+        text: String
     ) throws(PromptError) -> PreparedPrompt {
         var ids: [Int32] = []
         var spans: [ImageSpan] = []
@@ -135,7 +152,8 @@ package struct DeepSeekVL2Processor: Sendable {
     ///
     /// - Parameter images: the pictures of all messages, in order.
     /// - Throws: `PromptError`.
-    package func prompt(_ messages: [Message], images: [PreparedImage]) throws(PromptError) -> PreparedPrompt {
+    package func prompt(_ messages: [Message], images: [PreparedImage]) throws(PromptError) -> PreparedPrompt
+    {
         let segments: [PromptSegment]
         do throws(ConversationError) {
             segments = try template.segments(messages)
@@ -149,7 +167,10 @@ package struct DeepSeekVL2Processor: Sendable {
     ///
     /// - Throws: `PromptError`.
     package func prompt(
-        text: String, appliesTemplate: Bool, system: String, images: [PreparedImage]
+        text: String,
+        appliesTemplate: Bool,
+        system: String,
+        images: [PreparedImage]
     ) throws(PromptError) -> PreparedPrompt {
         let whole = appliesTemplate ? template.prompt(wrapping: text, system: system) : text
         let segments: [PromptSegment]

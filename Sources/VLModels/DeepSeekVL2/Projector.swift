@@ -35,7 +35,8 @@ package struct ProjectorConfig: Sendable, Equatable {
         case .linear: return 2 * tokens * input * Double(outputSize)
         case .mlpGELU: return 2 * tokens * (input * inner + Double(max(0, depth - 1)) * inner * inner)
         case .downsampleMLPGELU:
-            return 2 * tokens * (input * inner + Double(max(0, depth - 2)) * inner * inner + inner * Double(outputSize))
+            return 2 * tokens
+                * (input * inner + Double(max(0, depth - 2)) * inner * inner + inner * Double(outputSize))
         }
     }
 }
@@ -86,16 +87,21 @@ package struct Projector: Sendable {
     /// Squares of patches as rows, zeros beyond the grid's edge: `unfold`, so that the feature index runs over
     /// (channel, row in the square, column in the square) with the channel slowest.
     private func merge(_ features: Matrix, tiles: Int, grid: Int, _ run: Run) -> Matrix {
-        let ratio = config.downsampleRatio, side = config.side(grid: grid), channels = config.inputSize
+        let ratio = config.downsampleRatio
+        let side = config.side(grid: grid)
+        let channels = config.inputSize
         let rows = run.workspace.matrix(tiles * side * side, channels * ratio * ratio)
         run.eachRow(rows.rows, rows.columns) { row in
-            let tile = row / (side * side), place = row % (side * side)
-            let top = place / side * ratio, left = place % side * ratio
+            let tile = row / (side * side)
+            let place = row % (side * side)
+            let top = place / side * ratio
+            let left = place % side * ratio
             let target = rows[row: row]
             for dy in 0..<ratio {
                 for dx in 0..<ratio {
                     let inside = top + dy < grid && left + dx < grid
-                    let source = inside ? features[row: tile * grid * grid + (top + dy) * grid + left + dx] : nil
+                    let source =
+                        inside ? features[row: tile * grid * grid + (top + dy) * grid + left + dx] : nil
                     for channel in 0..<channels {
                         target[(channel * ratio + dy) * ratio + dx] = source?[channel] ?? 0
                     }

@@ -30,5 +30,7 @@ package struct LayerNorm: Sendable {
     }
 
     /// A new matrix of the shape of `x`.
-    func callAsFunction(_ x: Matrix, _ run: Run) -> Matrix { run.layerNorm(x, weight, bias, epsilon: epsilon) }
+    func callAsFunction(_ x: Matrix, _ run: Run) -> Matrix {
+        run.layerNorm(x, weight, bias, epsilon: epsilon)
+    }
 }

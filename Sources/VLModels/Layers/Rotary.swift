@@ -1,11 +1,12 @@
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#else
-    import Darwin
-#endif
 import VLTensor
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
 
 /// How positions become angles beyond the trained length (`rope_scaling`).
 package enum RopeScaling: Sendable, Equatable {
@@ -57,7 +58,8 @@ package struct Rotary: Sendable {
             (inverseFrequencies, positionDivisor, magnitude) = (plain, Float(factor), 1)
         case .yarn(let yarn):
             func correction(_ rotations: Double) -> Double {
-                Double(size) * log(Double(yarn.originalMaxPositions) / (rotations * 2 * Double.pi)) / (2 * log(theta))
+                Double(size) * log(Double(yarn.originalMaxPositions) / (rotations * 2 * Double.pi))
+                    / (2 * log(theta))
             }
             let low = max(floor(correction(yarn.betaFast)), 0)
             var high = min(ceil(correction(yarn.betaSlow)), Double(size - 1))
@@ -71,7 +73,8 @@ package struct Rotary: Sendable {
             positionDivisor = 1
             magnitude = Float(
                 RopeScaling.YaRN.mScale(factor: yarn.factor, yarn.mScale)
-                    / RopeScaling.YaRN.mScale(factor: yarn.factor, yarn.mScaleAllDimensions))
+                    / RopeScaling.YaRN.mScale(factor: yarn.factor, yarn.mScaleAllDimensions)
+            )
         }
     }
 

@@ -11,22 +11,37 @@ struct FusedAttention: Sendable {
         output = try weights["proj"].linear(width, width, bias: true)
         let head = width / heads
         shape = AttentionShape(
-            heads: heads, keyValueHeads: heads, keySize: head, valueSize: head, scale: 1 / Float(head).squareRoot())
+            heads: heads,
+            keyValueHeads: heads,
+            keySize: head,
+            valueSize: head,
+            scale: 1 / Float(head).squareRoot()
+        )
     }
 
     /// [tiles * tokens, width] to the same shape; each tile attends to itself.
     func callAsFunction(_ x: Matrix, tokens: Int, _ run: Run) -> Matrix {
         let width = output.inputSize
-        let fused = run.linear(x, projection)  // [rows, query | key | value]
+        let fused = run.linear(x, projection) // [rows, query | key | value]
         let mixed = run.workspace.matrix(x.rows, width)
         let tiles = x.rows / tokens
         var list = run.attentionList(tiles)
         for tile in 0..<tiles {
             let rows = tile * tokens..<(tile + 1) * tokens
             let view = run.contiguousView(
-                fused[rows: rows], keys: width, values: 2 * width, keyHeadStride: shape.keySize,
-                valueHeadStride: shape.valueSize)
-            list.append(fused[rows: rows][columns: 0..<width], view, shape, firstPosition: nil, to: mixed[rows: rows])
+                fused[rows: rows],
+                keys: width,
+                values: 2 * width,
+                keyHeadStride: shape.keySize,
+                valueHeadStride: shape.valueSize
+            )
+            list.append(
+                fused[rows: rows][columns: 0..<width],
+                view,
+                shape,
+                firstPosition: nil,
+                to: mixed[rows: rows]
+            )
         }
         run.perform(list)
         return run.linear(mixed, output)
@@ -71,8 +86,16 @@ package struct SigLIP: Sendable {
         self.config = config
         let side = config.patchSize
         patches = try weights["patch_embed"]["proj"].linear(
-            3 * side * side, config.width, bias: true, shape: [config.width, 3, side, side])
-        positions = try weights.vector("pos_embed", config.tokens * config.width, shape: [1, config.tokens, config.width])
+            3 * side * side,
+            config.width,
+            bias: true,
+            shape: [config.width, 3, side, side]
+        )
+        positions = try weights.vector(
+            "pos_embed",
+            config.tokens * config.width,
+            shape: [1, config.tokens, config.width]
+        )
         var blocks: [SigLIPBlock] = []
         for index in 0..<config.layers { blocks.append(try SigLIPBlock(config, weights["blocks"][index])) }
         self.blocks = blocks
@@ -89,7 +112,10 @@ package struct SigLIP: Sendable {
             for tile in 0..<tiles {
                 let rows = x[rows: tile * config.tokens..<(tile + 1) * config.tokens]
                 let table = Matrix(
-                    UnsafeMutablePointer(mutating: positions.pointer), rows: config.tokens, columns: config.width)
+                    UnsafeMutablePointer(mutating: positions.pointer),
+                    rows: config.tokens,
+                    columns: config.width
+                )
                 run.add(table, to: rows)
             }
             for block in blocks { block(x, tokens: config.tokens, run) }
@@ -101,11 +127,15 @@ package struct SigLIP: Sendable {
 
     /// The pixels of each patch as a row, channel by channel: the convolution becomes a product.
     private func unfold(_ pixels: UnsafePointer<Float>, tiles: Int, _ run: Run) -> Matrix {
-        let side = config.patchSize, size = config.imageSize, grid = config.grid
+        let side = config.patchSize
+        let size = config.imageSize
+        let grid = config.grid
         let rows = run.workspace.matrix(tiles * config.tokens, 3 * side * side)
         run.eachRow(rows.rows, rows.columns) { row in
-            let tile = row / config.tokens, patch = row % config.tokens
-            let top = patch / grid * side, left = patch % grid * side
+            let tile = row / config.tokens
+            let patch = row % config.tokens
+            let top = patch / grid * side
+            let left = patch % grid * side
             var target = rows[row: row]
             for channel in 0..<3 {
                 for line in 0..<side {

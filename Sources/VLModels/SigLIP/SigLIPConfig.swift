@@ -24,7 +24,8 @@ package struct SigLIPConfig: Sendable, Equatable {
     package var tokens: Int { grid * grid }
     /// Multiply-adds of one tile, times two.
     package var flopsPerTile: Double {
-        let rows = Double(tokens), width = Double(width)
+        let rows = Double(tokens)
+        let width = Double(width)
         let layer = 2 * rows * width * (4 * width + 2 * Double(mlpWidth)) + 4 * rows * rows * width
         return Double(layers) * layer + 2 * rows * Double(3 * patchSize * patchSize) * width
     }

@@ -39,8 +39,14 @@ package struct KeyValueView {
     package var count: Int
 
     package init(
-        blocks: UnsafePointer<UnsafeRawPointer>, type: DType, keyOffset: Int, valueOffset: Int, keyHeadStride: Int,
-        valueHeadStride: Int, positionStride: Int, count: Int
+        blocks: UnsafePointer<UnsafeRawPointer>,
+        type: DType,
+        keyOffset: Int,
+        valueOffset: Int,
+        keyHeadStride: Int,
+        valueHeadStride: Int,
+        positionStride: Int,
+        count: Int
     ) {
         self.blocks = blocks
         self.type = type
@@ -53,7 +59,9 @@ package struct KeyValueView {
     }
 }
 
-/// Attention of several sequences in one parallel region. Made by `Run.attentionList`, lives in the workspace.
+/// Attention of several sequences in one parallel region.
+///
+/// Made by `Run.attentionList`, lives in the workspace.
 package struct AttentionList {
     private let jobs: UnsafeMutablePointer<vl_attention_job>
     private let capacity: Int
@@ -70,25 +78,52 @@ package struct AttentionList {
     /// - Parameter firstPosition: position of the first row, if a row may see only itself and what came before; nil
     ///   lets every row see everything.
     package mutating func append(
-        _ q: Matrix, _ cache: KeyValueView, _ shape: AttentionShape, firstPosition: Int?, to out: Matrix
+        _ q: Matrix,
+        _ cache: KeyValueView,
+        _ shape: AttentionShape,
+        firstPosition: Int?,
+        to out: Matrix
     ) {
         precondition(count < capacity, "more sequences than the \(capacity) that were announced")
-        precondition(q.columns == shape.heads * shape.keySize && out.columns == shape.heads * shape.valueSize, "head widths")
+        precondition(
+            q.columns == shape.heads * shape.keySize && out.columns == shape.heads * shape.valueSize,
+            "head widths"
+        )
         precondition(q.rows == out.rows && cache.count > 0, "rows")
         precondition(firstPosition.map { $0 + q.rows <= cache.count } ?? true, "a row after the last key")
         let group = shape.heads / shape.keyValueHeads
         let attention = vl_attention(
-            q: UnsafePointer(q.pointer), q_token_stride: Int64(q.stride), q_head_stride: Int64(shape.keySize),
-            out: out.pointer, out_token_stride: Int64(out.stride), out_head_stride: Int64(shape.valueSize),
-            blocks: cache.blocks, k_offset: Int64(cache.keyOffset), v_offset: Int64(cache.valueOffset),
-            position_stride: Int64(cache.positionStride), qk_dim: Int64(shape.keySize), v_dim: Int64(shape.valueSize),
-            key_count: Int64(cache.count), first_position: Int64(firstPosition ?? 0), causal: firstPosition == nil ? 0 : 1,
-            type: Int32(cache.type.kernelType.rawValue), scale: shape.scale)
+            q: UnsafePointer(q.pointer),
+            q_token_stride: Int64(q.stride),
+            q_head_stride: Int64(shape.keySize),
+            out: out.pointer,
+            out_token_stride: Int64(out.stride),
+            out_head_stride: Int64(shape.valueSize),
+            blocks: cache.blocks,
+            k_offset: Int64(cache.keyOffset),
+            v_offset: Int64(cache.valueOffset),
+            position_stride: Int64(cache.positionStride),
+            qk_dim: Int64(shape.keySize),
+            v_dim: Int64(shape.valueSize),
+            key_count: Int64(cache.count),
+            first_position: Int64(firstPosition ?? 0),
+            causal: firstPosition == nil ? 0 : 1,
+            type: Int32(cache.type.kernelType.rawValue),
+            scale: shape.scale
+        )
         jobs[count] = vl_attention_job(
-            attention: attention, tokens: Int64(q.rows), heads: Int64(group), groups: Int64(shape.keyValueHeads),
-            group_q_stride: Int64(group * shape.keySize), group_out_stride: Int64(group * shape.valueSize),
-            group_k_stride: Int64(cache.keyHeadStride), group_v_stride: Int64(cache.valueHeadStride), tile_tokens: 1,
-            tile_heads: 1, first_unit: 0)
+            attention: attention,
+            tokens: Int64(q.rows),
+            heads: Int64(group),
+            groups: Int64(shape.keyValueHeads),
+            group_q_stride: Int64(group * shape.keySize),
+            group_out_stride: Int64(group * shape.valueSize),
+            group_k_stride: Int64(cache.keyHeadStride),
+            group_v_stride: Int64(cache.valueHeadStride),
+            tile_tokens: 1,
+            tile_heads: 1,
+            first_unit: 0
+        )
         count += 1
     }
 
@@ -117,14 +152,27 @@ extension Run {
 
     /// Views keys and values that lie in one matrix, `keys` and `values` being column offsets: a vision tower's
     /// fused projection.
-    package func contiguousView(_ matrix: Matrix, keys: Int, values: Int, keyHeadStride: Int, valueHeadStride: Int) -> KeyValueView {
+    package func contiguousView(
+        _ matrix: Matrix,
+        keys: Int,
+        values: Int,
+        keyHeadStride: Int,
+        valueHeadStride: Int
+    ) -> KeyValueView {
         let count = (matrix.rows + Self.attentionBlock - 1) / Self.attentionBlock
         let blocks = workspace.allocate(UnsafeRawPointer.self, count)
         for block in 0..<count {
             blocks[block] = UnsafeRawPointer(matrix[row: block * Self.attentionBlock])
         }
         return KeyValueView(
-            blocks: blocks, type: .float32, keyOffset: keys, valueOffset: values, keyHeadStride: keyHeadStride,
-            valueHeadStride: valueHeadStride, positionStride: matrix.stride, count: matrix.rows)
+            blocks: blocks,
+            type: .float32,
+            keyOffset: keys,
+            valueOffset: values,
+            keyHeadStride: keyHeadStride,
+            valueHeadStride: valueHeadStride,
+            positionStride: matrix.stride,
+            count: matrix.rows
+        )
     }
 }

@@ -11,7 +11,10 @@ package enum Activation: Sendable {
 extension Run {
     /// y += x.
     package func add(_ x: Matrix, to y: Matrix) {
-        precondition(x.rows == y.rows && x.columns == y.columns, "[\(x.rows), \(x.columns)] added to [\(y.rows), \(y.columns)]")
+        precondition(
+            x.rows == y.rows && x.columns == y.columns,
+            "[\(x.rows), \(x.columns)] added to [\(y.rows), \(y.columns)]"
+        )
         let kernel = kernels.pointee.add
         eachRow(x.rows, x.columns) { row in kernel(y[row: row], x[row: row], Int64(x.columns)) }
     }
@@ -37,7 +40,10 @@ extension Run {
 
     /// Copies rows of an embedding table into `out`; the ids must be below the table's rows.
     package func gather(_ table: WeightMatrix, _ ids: UnsafeBufferPointer<Int32>, into out: Matrix) {
-        precondition(out.rows == ids.count && out.columns == table.columns, "\(ids.count) rows into [\(out.rows), \(out.columns)]")
+        precondition(
+            out.rows == ids.count && out.columns == table.columns,
+            "\(ids.count) rows into [\(out.rows), \(out.columns)]"
+        )
         for (row, id) in ids.enumerated() {
             precondition(id >= 0 && Int(id) < table.rows, "token \(id) of \(table.rows)")
             widen(table, row: Int(id), into: out[row: row])
@@ -56,7 +62,12 @@ extension Run {
     }
 
     /// Writes float32 values in another type, rounded to the nearest (ties to even).
-    package func store(_ values: UnsafePointer<Float>, count: Int, as type: DType, into target: UnsafeMutableRawPointer) {
+    package func store(
+        _ values: UnsafePointer<Float>,
+        count: Int,
+        as type: DType,
+        into target: UnsafeMutableRawPointer
+    ) {
         switch type {
         case .float32: target.copyMemory(from: values, byteCount: count * 4)
         case .bfloat16:
@@ -68,7 +79,11 @@ extension Run {
 
     /// out[row] = the sum of `weights[slot]` * parts[places[slot]] over the `slots` slots of each row, in their order.
     package func weightedSum(
-        _ parts: Matrix, places: UnsafePointer<Int32>, weights: UnsafePointer<Float>, slots: Int, into out: Matrix
+        _ parts: Matrix,
+        places: UnsafePointer<Int32>,
+        weights: UnsafePointer<Float>,
+        slots: Int,
+        into out: Matrix
     ) {
         let addScaled = kernels.pointee.add_scaled
         eachRow(out.rows, out.columns * (slots + 1)) { row in

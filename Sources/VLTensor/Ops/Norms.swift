@@ -32,8 +32,16 @@ extension Run {
     }
 
     /// (x - mean) / sqrt(variance + eps) * weight + bias for each row; the result is new.
-    package func layerNorm(_ x: Matrix, _ weight: WeightVector, _ bias: WeightVector, epsilon: Float) -> Matrix {
-        precondition(weight.count == x.columns && bias.count == x.columns, "a norm of \(weight.count) for rows of \(x.columns)")
+    package func layerNorm(
+        _ x: Matrix,
+        _ weight: WeightVector,
+        _ bias: WeightVector,
+        epsilon: Float
+    ) -> Matrix {
+        precondition(
+            weight.count == x.columns && bias.count == x.columns,
+            "a norm of \(weight.count) for rows of \(x.columns)"
+        )
         let out = workspace.matrix(x.rows, x.columns)
         let kernel = kernels.pointee.layer_norm
         eachRow(x.rows, x.columns) { row in

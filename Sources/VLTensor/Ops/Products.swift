@@ -9,7 +9,9 @@ package struct Activations {
     let roundedStride: Int
 }
 
-/// Products that run in one parallel region. Made by `Run.products`, lives in the workspace.
+/// Products that run in one parallel region.
+///
+/// Made by `Run.products`, lives in the workspace.
 package struct ProductList {
     private let jobs: UnsafeMutablePointer<vl_product_job>
     private let capacity: Int
@@ -38,7 +40,9 @@ package struct ProductList {
 extension Run {
     /// Rounds `x` once if products with bfloat16 weights may use that.
     package func activations(_ x: Matrix) -> Activations {
-        guard compute == .auto, kernels.pointee.nt_bf16_bf16 != nil else { return Activations(matrix: x, rounded: nil, roundedStride: 0) }
+        guard compute == .auto, kernels.pointee.nt_bf16_bf16 != nil else {
+            return Activations(matrix: x, rounded: nil, roundedStride: 0)
+        }
         let rounded = workspace.allocate(UInt16.self, x.rows * x.columns)
         let convert = kernels.pointee.bf16_from_f32
         pool.ranges(x.rows, grain: max(1, 16384 / max(1, x.columns))) { range in
@@ -59,12 +63,17 @@ extension Run {
 
     /// Adds the product of some rows of `x` with W^T to a list; `out` has as many rows as the range.
     package func append(
-        _ x: Activations, rows: Range<Int>, _ weight: WeightMatrix, bias: WeightVector? = nil, to out: Matrix,
+        _ x: Activations,
+        rows: Range<Int>,
+        _ weight: WeightMatrix,
+        bias: WeightVector? = nil,
+        to out: Matrix,
         _ list: inout ProductList
     ) {
         precondition(
             x.matrix.columns == weight.columns && out.columns == weight.rows && out.rows == rows.count,
-            "a product of [\(rows.count), \(x.matrix.columns)] and [\(weight.rows), \(weight.columns)] into [\(out.rows), \(out.columns)]")
+            "a product of [\(rows.count), \(x.matrix.columns)] and [\(weight.rows), \(weight.columns)] into [\(out.rows), \(out.columns)]"
+        )
         var a = UnsafeRawPointer(x.matrix[row: rows.lowerBound])
         var stride = x.matrix.stride
         var kernel = wideKernel(weight.type)
@@ -74,9 +83,18 @@ extension Run {
             kernel = narrow
         }
         let product = vl_product(
-            a: a, a_stride: Int64(stride), b: weight.pointer, b_stride: Int64(weight.columns), c: out.pointer,
-            c_stride: Int64(out.stride), bias: bias?.pointer, rows: Int64(rows.count), columns: Int64(weight.rows),
-            depth: Int64(weight.columns), accumulate: 0)
+            a: a,
+            a_stride: Int64(stride),
+            b: weight.pointer,
+            b_stride: Int64(weight.columns),
+            c: out.pointer,
+            c_stride: Int64(out.stride),
+            bias: bias?.pointer,
+            rows: Int64(rows.count),
+            columns: Int64(weight.rows),
+            depth: Int64(weight.columns),
+            accumulate: 0
+        )
         list.append(product, kernel)
     }
 
@@ -90,14 +108,29 @@ extension Run {
     }
 
     /// Adds `out` = `x` B to a list, where B is [input, output] as stored: `x` [rows, input], `out` [rows, output].
-    package func appendTransposed(_ x: Matrix, _ weight: WeightMatrix, to out: Matrix, _ list: inout ProductList) {
+    package func appendTransposed(
+        _ x: Matrix,
+        _ weight: WeightMatrix,
+        to out: Matrix,
+        _ list: inout ProductList
+    ) {
         precondition(
             x.columns == weight.rows && out.columns == weight.columns && out.rows == x.rows,
-            "a product of [\(x.rows), \(x.columns)] and [\(weight.rows), \(weight.columns)] into [\(out.rows), \(out.columns)]")
+            "a product of [\(x.rows), \(x.columns)] and [\(weight.rows), \(weight.columns)] into [\(out.rows), \(out.columns)]"
+        )
         let product = vl_product(
-            a: UnsafeRawPointer(x.pointer), a_stride: Int64(x.stride), b: weight.pointer, b_stride: Int64(weight.columns),
-            c: out.pointer, c_stride: Int64(out.stride), bias: nil, rows: Int64(x.rows), columns: Int64(weight.columns),
-            depth: Int64(weight.rows), accumulate: 0)
+            a: UnsafeRawPointer(x.pointer),
+            a_stride: Int64(x.stride),
+            b: weight.pointer,
+            b_stride: Int64(weight.columns),
+            c: out.pointer,
+            c_stride: Int64(out.stride),
+            bias: nil,
+            rows: Int64(x.rows),
+            columns: Int64(weight.columns),
+            depth: Int64(weight.rows),
+            accumulate: 0
+        )
         switch weight.type {
         case .float32: list.append(product, kernels.pointee.nn_f32_f32)
         case .bfloat16: list.append(product, kernels.pointee.nn_f32_bf16)
@@ -133,12 +166,18 @@ extension Run {
 extension Run {
     /// Adds the product of some columns of `x` with W^T to a list: a head's part of a row.
     package func append(
-        _ x: Activations, columns: Range<Int>, _ weight: WeightMatrix, to out: Matrix, _ list: inout ProductList
+        _ x: Activations,
+        columns: Range<Int>,
+        _ weight: WeightMatrix,
+        to out: Matrix,
+        _ list: inout ProductList
     ) {
         precondition(columns.upperBound <= x.matrix.columns, "columns \(columns) of \(x.matrix.columns)")
         let part = Activations(
-            matrix: x.matrix[columns: columns], rounded: x.rounded.map { $0 + columns.lowerBound },
-            roundedStride: x.roundedStride)
+            matrix: x.matrix[columns: columns],
+            rounded: x.rounded.map { $0 + columns.lowerBound },
+            roundedStride: x.roundedStride
+        )
         append(part, rows: 0..<x.matrix.rows, weight, to: out, &list)
     }
 }

@@ -1,4 +1,5 @@
 import CVLKernels
+
 #if canImport(Glibc)
 import Glibc
 #elseif canImport(Musl)

@@ -14,8 +14,12 @@ package struct RotaryAngles {
 extension Run {
     /// Rotates the heads of `x` in place: each row holds `heads` vectors of `stride` elements, of which the `size`
     /// from `offset` on are rotated as halves, (x[i], x[i + size / 2]) by angle i.
-    package func rotate(_ x: Matrix, heads: Int, stride: Int, offset: Int, size: Int, _ angles: RotaryAngles) {
-        precondition(angles.cosine.rows == x.rows && angles.cosine.columns == size / 2, "angles for other rows")
+    package func rotate(_ x: Matrix, heads: Int, stride: Int, offset: Int, size: Int, _ angles: RotaryAngles)
+    {
+        precondition(
+            angles.cosine.rows == x.rows && angles.cosine.columns == size / 2,
+            "angles for other rows"
+        )
         precondition(heads * stride <= x.columns + stride - offset - size, "heads beyond the row")
         let kernel = kernels.pointee.rotate_halves
         eachRow(x.rows, heads * size) { row in

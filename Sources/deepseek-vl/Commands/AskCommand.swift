@@ -21,7 +21,8 @@ struct AskCommand: ParsableCommand {
               [{"role": "<|User|>", "content": "<image>\\nWhat is this?", "images": ["a.png"]},
                {"role": "<|Assistant|>", "content": ""}]
             Paths are relative to the file. A list of such lists is a batch.
-            """)
+            """
+    )
 
     /// How the prompt is made.
     enum PromptMode: String, ExpressibleByArgument, CaseIterable {
@@ -32,11 +33,15 @@ struct AskCommand: ParsableCommand {
     @OptionGroup var sampling: SamplingArguments
     @OptionGroup var output: OutputOptions
 
-    @Option(help: ArgumentHelp("A picture (JPEG, PNG, WebP, GIF, BMP, TIFF); may be repeated.", valueName: "file"))
+    @Option(
+        help: ArgumentHelp("A picture (JPEG, PNG, WebP, GIF, BMP, TIFF); may be repeated.", valueName: "file")
+    )
     var image: [String] = []
     @Option(help: ArgumentHelp("A text put before the conversation.", valueName: "text"))
     var system: String?
-    @Option(help: ArgumentHelp("A conversation, or a list of conversations, as JSON.", valueName: "file.json"))
+    @Option(
+        help: ArgumentHelp("A conversation, or a list of conversations, as JSON.", valueName: "file.json")
+    )
     var conversation: String?
     @Option(help: "auto: tiles unless there are three or more pictures, as officially; always; never.")
     var tiling = Tiling.auto
@@ -44,20 +49,28 @@ struct AskCommand: ParsableCommand {
     var exif = EXIFOrientation.apply
     @Option(help: ArgumentHelp("Draws the boxes of the answer: a .png or .svg file.", valueName: "file"))
     var draw: String?
-    @Option(help: ArgumentHelp("Writes intermediate tensors of the first answer.", valueName: "file.safetensors"))
+    @Option(
+        help: ArgumentHelp("Writes intermediate tensors of the first answer.", valueName: "file.safetensors")
+    )
     var dump: String?
     @Option(
-        help: "chat: the prompt is a user's message; raw: it is the whole prompt; sft: it is put into the template with --system.")
+        help:
+            "chat: the prompt is a user's message; raw: it is the whole prompt; sft: it is put into the template with --system."
+    )
     var promptMode = PromptMode.chat
     @Argument(help: "The question. '<image>' marks a picture's place; without it pictures come first.")
     var prompt: String?
 
     func validate() throws {
         if (prompt == nil) == (conversation == nil) {
-            throw ValidationError("expected a PROMPT or --conversation, found \(prompt == nil ? "neither" : "both")")
+            throw ValidationError(
+                "expected a PROMPT or --conversation, found \(prompt == nil ? "neither" : "both")"
+            )
         }
         if conversation != nil && (!image.isEmpty || system != nil || promptMode != .chat) {
-            throw ValidationError("--conversation: expected pictures and system text in the file, found --image, --system or --prompt-mode")
+            throw ValidationError(
+                "--conversation: expected pictures and system text in the file, found --image, --system or --prompt-mode"
+            )
         }
         if let draw, !draw.hasSuffix(".png"), !draw.hasSuffix(".svg") {
             throw ValidationError("--draw: expected a file that ends in .png or .svg, found '\(draw)'")
@@ -101,13 +114,19 @@ struct AskCommand: ParsableCommand {
     private func readInputs() throws -> [ConversationInput] {
         if let conversation { return try ConversationFile.read(conversation) }
         // In a shell, a line break in a quoted text is written \n.
-        let text = (prompt ?? "").split(separator: "\\n", omittingEmptySubsequences: false).joined(separator: "\n")
+        let text = (prompt ?? "").split(separator: "\\n", omittingEmptySubsequences: false).joined(
+            separator: "\n"
+        )
         var pictures: [ConversationPicture] = []
         for path in image { pictures.append(try PictureSource.read(path)) }
         switch promptMode {
         case .chat: return [ConversationFile.question(text, system: system, pictures: pictures)]
         case .raw, .sft:
-            let form = ConversationInput.Form.prompt(text, appliesTemplate: promptMode == .sft, system: system ?? "")
+            let form = ConversationInput.Form.prompt(
+                text,
+                appliesTemplate: promptMode == .sft,
+                system: system ?? ""
+            )
             return [ConversationInput(form: form, pictures: pictures)]
         }
     }
@@ -115,7 +134,9 @@ struct AskCommand: ParsableCommand {
     private func printText(_ answers: [HostedAnswer], streamed: Bool) {
         for (index, answer) in answers.enumerated() {
             if !streamed { Terminal.output("[\(index + 1)] \(answer.answer.text)\n") }
-            for problem in answer.answer.groundingProblems { Terminal.note("deepseek-vl: answer \(index + 1): \(problem)") }
+            for problem in answer.answer.groundingProblems {
+                Terminal.note("deepseek-vl: answer \(index + 1): \(problem)")
+            }
             if answer.answer.finishReason != "stop" && Terminal.showsProgress {
                 Terminal.note("(ended: \(answer.answer.finishReason))")
             }
@@ -138,11 +159,13 @@ enum AskReport {
                 "grounding": .array(
                     answer.grounding.map { object -> JSONValue in
                         [
-                            "label": .string(object.label), "image": .integer(Int64(object.image)), "box": ints(object.box),
+                            "label": .string(object.label), "image": .integer(Int64(object.image)),
+                            "box": ints(object.box),
                             "pixels": ints(object.pixels), "stored_pixels": ints(object.storedPixels),
                             "confidence": .number(object.confidence),
                         ]
-                    }),
+                    }
+                ),
                 "grounding_problems": .array(answer.groundingProblems.map { .string($0) }),
                 "usage": [
                     "prompt_tokens": .integer(Int64(answer.usage.promptTokens)),
@@ -153,13 +176,16 @@ enum AskReport {
             ]
         }
         let timings = host.timings
-        func rate(_ count: Int, _ seconds: Double) -> JSONValue { .number(seconds > 0 ? Double(count) / seconds : 0) }
+        func rate(_ count: Int, _ seconds: Double) -> JSONValue {
+            .number(seconds > 0 ? Double(count) / seconds : 0)
+        }
         let report: JSONValue = [
             "model": .string(host.loaded.name),
             "architecture": .string(host.loaded.architecture),
             "results": .array(results),
             "timings": [
-                "load_s": .number(host.loadSeconds), "vision_s": .number(timings.vision), "prefill_s": .number(timings.prefill),
+                "load_s": .number(host.loadSeconds), "vision_s": .number(timings.vision),
+                "prefill_s": .number(timings.prefill),
                 "decode_s": .number(timings.decode),
                 "prefill_tokens_per_s": rate(timings.prefilledTokens, timings.prefill),
                 "decode_tokens_per_s": rate(timings.decodedTokens, timings.decode),

@@ -13,7 +13,13 @@ enum TensorDump {
         var tensors: [SafetensorsWriter.Tensor] = []
         func add<Value>(_ name: String, _ type: StoredDType, _ shape: [Int], _ values: [Value]) {
             tensors.append(
-                SafetensorsWriter.Tensor(name: name, dtype: type, shape: shape, bytes: values.withUnsafeBytes { Array($0) }))
+                SafetensorsWriter.Tensor(
+                    name: name,
+                    dtype: type,
+                    shape: shape,
+                    bytes: values.withUnsafeBytes { Array($0) }
+                )
+            )
         }
         let count = answer.promptTokens.count
         add("input_ids", .int64, [count], answer.promptTokens.map { Int64($0) })
@@ -66,8 +72,13 @@ enum Drawing {
             let annotations = item.1.map { object in
                 let box = exif == .apply ? object.pixels : object.storedPixels
                 return Annotation(
-                    label: object.label, left: Double(box[0]), top: Double(box[1]), right: Double(box[2]),
-                    bottom: Double(box[3]), confidence: object.confidence)
+                    label: object.label,
+                    left: Double(box[0]),
+                    top: Double(box[1]),
+                    right: Double(box[2]),
+                    bottom: Double(box[3]),
+                    confidence: object.confidence
+                )
             }
             do {
                 let bytes =

@@ -15,14 +15,17 @@ struct BenchCommand: ParsableCommand {
 
               deepseek-vl bench --config vl2-tiny --weights bf16 --limits
               deepseek-vl bench --model deepseek-vl2-tiny --part language --depth 4096
-            """)
+            """
+    )
 
     @OptionGroup var model: ModelOptions
     @OptionGroup var output: OutputOptions
     @Option(
         help: ArgumentHelp(
             "Random weights at a published shape: \(KnownShape.allCases.map(\.rawValue).joined(separator: ", ")).",
-            valueName: "shape"))
+            valueName: "shape"
+        )
+    )
     var config: String?
     @Option(help: "Type of random weights: \(DType.allCases.map(\.rawValue).joined(separator: ", ")).")
     var weights = "bf16"
@@ -44,20 +47,27 @@ struct BenchCommand: ParsableCommand {
     var limits = false
 
     func validate() throws {
-        if config != nil && model.model != nil { throw ValidationError("expected --config or --model, found both") }
+        if config != nil && model.model != nil {
+            throw ValidationError("expected --config or --model, found both")
+        }
         for (name, value, range) in [
-            ("prompt", promptTokens, 1...1_000_000), ("generate", generated, 1...1_000_000), ("tiles", tiles, 1...1024),
+            ("prompt", promptTokens, 1...1_000_000), ("generate", generated, 1...1_000_000),
+            ("tiles", tiles, 1...1024),
             ("batch", batch, 1...4096), ("repeat", repeats, 1...1000), ("depth", depth, 0...1_000_000),
         ] where !range.contains(value) {
-            throw ValidationError("--\(name): expected a whole number from \(range.lowerBound) to \(range.upperBound), found \(value)")
+            throw ValidationError(
+                "--\(name): expected a whole number from \(range.lowerBound) to \(range.upperBound), found \(value)"
+            )
         }
         if config != nil && DType(rawValue: weights) == nil {
             throw ValidationError(
-                "--weights: expected one of \(DType.allCases.map(\.rawValue).joined(separator: ", ")), found '\(weights)' (other types are not supported yet)")
+                "--weights: expected one of \(DType.allCases.map(\.rawValue).joined(separator: ", ")), found '\(weights)' (other types are not supported yet)"
+            )
         }
         if let config, KnownShape(rawValue: config) == nil {
             throw ValidationError(
-                "--config: expected one of \(KnownShape.allCases.map(\.rawValue).joined(separator: ", ")), found '\(config)' (other shapes are not supported yet)")
+                "--config: expected one of \(KnownShape.allCases.map(\.rawValue).joined(separator: ", ")), found '\(config)' (other shapes are not supported yet)"
+            )
         }
     }
 
@@ -78,8 +88,15 @@ struct BenchCommand: ParsableCommand {
             let host = try ModelHost(model.model, threads: model.threads, compute: model.compute)
             let type = host.loaded.weightType
             report = benchmark.measure(
-                host.loaded.model, name: host.loaded.name, weights: type.rawValue, weightBytes: Double(type.byteCount),
-                modelBytes: host.loaded.weightBytes, loadSeconds: host.loadSeconds, run: host.run, onStep: step)
+                host.loaded.model,
+                name: host.loaded.name,
+                weights: type.rawValue,
+                weightBytes: Double(type.byteCount),
+                modelBytes: host.loaded.weightBytes,
+                loadSeconds: host.loadSeconds,
+                run: host.run,
+                onStep: step
+            )
         }
         Terminal.clearProgress()
         let printer = BenchReport(report)
@@ -93,22 +110,39 @@ struct BenchCommand: ParsableCommand {
         }
     }
 
-    private func measureRandom(_ benchmark: Benchmark, _ shape: KnownShape, _ type: DType) throws -> Benchmark.Report {
+    private func measureRandom(
+        _ benchmark: Benchmark,
+        _ shape: KnownShape,
+        _ type: DType
+    ) throws -> Benchmark.Report {
         let pool = ThreadPool(threads: model.threads)
         let run = Run(pool: pool, compute: model.compute)
         do throws(LoadError) {
             let config = try shape.config()
             let needed = config.parameterCount * type.byteCount
             if let available = Memory.availableBytes, needed > available {
-                throw .memory(what: "\(shape.rawValue) in \(type.rawValue)", needed: needed, available: available)
+                throw .memory(
+                    what: "\(shape.rawValue) in \(type.rawValue)",
+                    needed: needed,
+                    available: available
+                )
             }
             let clock = ContinuousClock()
             let start = clock.now
             let loader = WeightLoader(RandomWeights(name: shape.rawValue, type: type, pool: pool), run)
-            let network = try DeepSeekVL2(config, Weights(loader)) { done, total in Terminal.progress("weights", done, of: total) }
+            let network = try DeepSeekVL2(config, Weights(loader)) { done, total in
+                Terminal.progress("weights", done, of: total)
+            }
             return benchmark.measure(
-                network, name: shape.rawValue, weights: type.rawValue, weightBytes: Double(type.byteCount),
-                modelBytes: loader.byteCount, loadSeconds: (clock.now - start).seconds, run: run, onStep: step)
+                network,
+                name: shape.rawValue,
+                weights: type.rawValue,
+                weightBytes: Double(type.byteCount),
+                modelBytes: loader.byteCount,
+                loadSeconds: (clock.now - start).seconds,
+                run: run,
+                onStep: step
+            )
         } catch {
             throw CommandFailure(description: error.description)
         }
@@ -142,24 +176,30 @@ struct BenchReport {
             guard let limit, limit > 0 else { return "" }
             return ", \(figure(100 * value / limit, 0)) % of the limit"
         }
-        let arithmetic = report.limits.map { report.computesInBF16 && $0.bf16Gigaflops > 0 ? $0.bf16Gigaflops : $0.f32Gigaflops }
+        let arithmetic = report.limits.map {
+            report.computesInBF16 && $0.bf16Gigaflops > 0 ? $0.bf16Gigaflops : $0.f32Gigaflops
+        }
         if let vision = report.vision {
             let gigaflops = vision.flops / vision.seconds.median / 1e9
             lines.append(
                 "vision    \(figure(vision.seconds.median, 3)) s for \(vision.tiles) tiles (\(figure(vision.seconds.minimum, 3)) to \(figure(vision.seconds.maximum, 3))), \(figure(gigaflops)) GFLOP/s"
-                    + share(gigaflops, arithmetic))
+                    + share(gigaflops, arithmetic)
+            )
         }
         if let prefill = report.prefill {
             let gigaflops = prefill.flops / prefill.seconds.median / 1e9
             lines.append(
                 "prefill   \(figure(Double(prefill.tokens) / prefill.seconds.median)) tokens/s for \(prefill.tokens), \(figure(gigaflops)) GFLOP/s"
-                    + share(gigaflops, arithmetic))
+                    + share(gigaflops, arithmetic)
+            )
         }
         if let decode = report.decode {
             let rate = Double(decode.tokens) / decode.seconds.median
             let bandwidth = rate / Double(decode.batch) * decode.bytesPerToken / 1e9
             lines.append(
-                "decode    \(figure(rate)) tokens/s, \(figure(bandwidth)) GB/s" + share(bandwidth, report.limits?.readGigabytesPerSecond))
+                "decode    \(figure(rate)) tokens/s, \(figure(bandwidth)) GB/s"
+                    + share(bandwidth, report.limits?.readGigabytesPerSecond)
+            )
         }
         if let limits = report.limits {
             lines.append(
@@ -172,7 +212,10 @@ struct BenchReport {
 
     var json: String {
         func spread(_ value: Benchmark.Spread) -> [(String, JSONValue)] {
-            [("s", .number(value.median)), ("s_min", .number(value.minimum)), ("s_max", .number(value.maximum))]
+            [
+                ("s", .number(value.median)), ("s_min", .number(value.minimum)),
+                ("s_max", .number(value.maximum)),
+            ]
         }
         func object(_ pairs: [(String, JSONValue)]) -> JSONValue {
             var object = JSONObject()
@@ -181,7 +224,8 @@ struct BenchReport {
         }
         var pairs: [(String, JSONValue)] = [
             ("config", .string(report.config)), ("weights", .string(report.weights)),
-            ("threads", .integer(Int64(report.threads))), ("cpu", .string(cpu)), ("isa", .string(report.instructionSet)),
+            ("threads", .integer(Int64(report.threads))), ("cpu", .string(cpu)),
+            ("isa", .string(report.instructionSet)),
             ("load_s", .number(report.loadSeconds)), ("model_bytes", .integer(Int64(report.modelBytes))),
             ("peak_memory_bytes", .integer(Int64(peak))),
         ]
@@ -192,9 +236,12 @@ struct BenchReport {
                     "vision",
                     object(
                         [("tiles", .integer(Int64(vision.tiles)))] + spread(vision.seconds) + [
-                            ("tiles_per_s", .number(Double(vision.tiles) / seconds)), ("gflops", .number(vision.flops / seconds / 1e9)),
-                        ])
-                ))
+                            ("tiles_per_s", .number(Double(vision.tiles) / seconds)),
+                            ("gflops", .number(vision.flops / seconds / 1e9)),
+                        ]
+                    )
+                )
+            )
         }
         if let prefill = report.prefill {
             let seconds = prefill.seconds.median
@@ -205,8 +252,10 @@ struct BenchReport {
                         [("tokens", .integer(Int64(prefill.tokens)))] + spread(prefill.seconds) + [
                             ("tokens_per_s", .number(Double(prefill.tokens) / seconds)),
                             ("gflops", .number(prefill.flops / seconds / 1e9)),
-                        ])
-                ))
+                        ]
+                    )
+                )
+            )
         }
         if let decode = report.decode {
             let rate = Double(decode.tokens) / decode.seconds.median
@@ -215,20 +264,26 @@ struct BenchReport {
                     "decode",
                     object(
                         [("tokens", .integer(Int64(decode.tokens)))] + spread(decode.seconds) + [
-                            ("tokens_per_s", .number(rate)), ("bytes_per_token", .number(decode.bytesPerToken)),
+                            ("tokens_per_s", .number(rate)),
+                            ("bytes_per_token", .number(decode.bytesPerToken)),
                             ("gb_per_s", .number(rate / Double(decode.batch) * decode.bytesPerToken / 1e9)),
-                        ])
-                ))
+                        ]
+                    )
+                )
+            )
         }
         if let limits = report.limits {
             pairs.append(
                 (
                     "limits",
                     object([
-                        ("read_gb_per_s", .number(limits.readGigabytesPerSecond)), ("f32_gflops", .number(limits.f32Gigaflops)),
-                        ("bf16_gflops", .number(limits.bf16Gigaflops)), ("int8_gops", .number(limits.int8Gigaops)),
+                        ("read_gb_per_s", .number(limits.readGigabytesPerSecond)),
+                        ("f32_gflops", .number(limits.f32Gigaflops)),
+                        ("bf16_gflops", .number(limits.bf16Gigaflops)),
+                        ("int8_gops", .number(limits.int8Gigaops)),
                     ])
-                ))
+                )
+            )
         }
         return String(decoding: JSONWriter.encode(object(pairs), .pretty), as: UTF8.self)
     }

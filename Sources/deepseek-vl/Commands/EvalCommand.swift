@@ -17,21 +17,31 @@ struct EvalCommand: ParsableCommand {
 
               deepseek-vl eval
               deepseek-vl eval --compute float32 --reference Examples/shapes-eval-reference.jsonl
-            """)
+            """
+    )
 
     @OptionGroup var model: ModelOptions
     @OptionGroup var output: OutputOptions
-    @Option(help: ArgumentHelp("Questions as JSON lines; the bundled model's own if omitted.", valueName: "file.jsonl"))
+    @Option(
+        help: ArgumentHelp(
+            "Questions as JSON lines; the bundled model's own if omitted.",
+            valueName: "file.jsonl"
+        )
+    )
     var questions: String?
     @Option(
         help: ArgumentHelp(
             "Folder of the pictures; if omitted, the question file's folder, its 'images', or the one of its name.",
-            valueName: "folder"))
+            valueName: "folder"
+        )
+    )
     var images: String?
     @Option(
         help: ArgumentHelp(
             "Answers of the official code to compare with, token by token; a lead below 0.01 is forgiven.",
-            valueName: "file.jsonl"))
+            valueName: "file.jsonl"
+        )
+    )
     var reference: String?
     @Option(help: ArgumentHelp("Writes the answers as JSON lines.", valueName: "file.jsonl"))
     var answers: String?
@@ -39,7 +49,9 @@ struct EvalCommand: ParsableCommand {
     var limit: Int?
 
     func validate() throws {
-        if let limit, limit < 1 { throw ValidationError("--limit: expected a whole number from 1, found \(limit)") }
+        if let limit, limit < 1 {
+            throw ValidationError("--limit: expected a whole number from 1, found \(limit)")
+        }
     }
 
     func run() throws {
@@ -93,11 +105,16 @@ struct EvalCommand: ParsableCommand {
             var object: JSONObject = ["questions": .integer(Int64(count)), "scores": ScoreTable.json(scores)]
             if let comparison {
                 object["reference"] = [
-                    "compared": .integer(Int64(comparison.comparedCount)), "same": .integer(Int64(comparison.sameCount)),
-                    "differences": .array(comparison.differences.map { ["id": .string($0.id), "lead": .number($0.lead)] }),
+                    "compared": .integer(Int64(comparison.comparedCount)),
+                    "same": .integer(Int64(comparison.sameCount)),
+                    "differences": .array(
+                        comparison.differences.map { ["id": .string($0.id), "lead": .number($0.lead)] }
+                    ),
                 ]
             }
-            Terminal.output(String(decoding: JSONWriter.encode(.object(object), .pretty), as: UTF8.self) + "\n")
+            Terminal.output(
+                String(decoding: JSONWriter.encode(.object(object), .pretty), as: UTF8.self) + "\n"
+            )
         }
         if let comparison, !comparison.passes {
             throw CommandFailure(description: "answers differ from the reference")
@@ -109,11 +126,14 @@ struct EvalCommand: ParsableCommand {
         var messages: [Message] = []
         for (asked, answered) in question.history {
             messages.append(
-                Message(role: "<|User|>", content: asked, imageCount: ConversationTemplate.imageTags(asked)))
+                Message(role: "<|User|>", content: asked, imageCount: ConversationTemplate.imageTags(asked))
+            )
             messages.append(Message(role: "<|Assistant|>", content: answered))
         }
         let text = question.question
-        messages.append(Message(role: "<|User|>", content: text, imageCount: ConversationTemplate.imageTags(text)))
+        messages.append(
+            Message(role: "<|User|>", content: text, imageCount: ConversationTemplate.imageTags(text))
+        )
         messages.append(Message(role: "<|Assistant|>", content: ""))
         return messages
     }

@@ -15,18 +15,25 @@ struct PreprocessCommand: ParsableCommand {
             Example:
 
               deepseek-vl preprocess Examples/shapes.png --dump tiles.safetensors
-            """)
+            """
+    )
 
     @Option(
         name: [.long, .customLong("model_path")],
-        help: ArgumentHelp("Folder of a checkpoint; the bundled model if omitted.", valueName: "folder"))
+        help: ArgumentHelp("Folder of a checkpoint; the bundled model if omitted.", valueName: "folder")
+    )
     var model: String?
     @OptionGroup var output: OutputOptions
     @Option(help: "auto: tiles unless there are three or more pictures; always; never.")
     var tiling = Tiling.auto
     @Option(help: "apply: turns photos upright; ignore: takes them as stored.")
     var exif = EXIFOrientation.apply
-    @Option(help: ArgumentHelp("Writes pixel_values, images_spatial_crop and tiles_u8.", valueName: "file.safetensors"))
+    @Option(
+        help: ArgumentHelp(
+            "Writes pixel_values, images_spatial_crop and tiles_u8.",
+            valueName: "file.safetensors"
+        )
+    )
     var dump: String?
     @Argument(help: "Pictures.")
     var image: [String]
@@ -49,31 +56,51 @@ struct PreprocessCommand: ParsableCommand {
                 "image": .string(path), "format": .string(picture.decoded.format.rawValue),
                 "width": .integer(Int64(seen.width)), "height": .integer(Int64(seen.height)),
                 "orientation": .integer(Int64(picture.decoded.orientation.rawValue)),
-                "tiles_across": .integer(Int64(cut.tilesAcross)), "tiles_down": .integer(Int64(cut.tilesDown)),
+                "tiles_across": .integer(Int64(cut.tilesAcross)),
+                "tiles_down": .integer(Int64(cut.tilesDown)),
                 "tokens": .integer(Int64(tokens)),
             ])
             if output.format == .text {
                 Terminal.output(
-                    "\(path): \(seen.width) x \(seen.height) \(picture.decoded.format.rawValue), \(cut.tilesAcross) x \(cut.tilesDown) tiles and a view of the whole, \(tokens) tokens\n")
+                    "\(path): \(seen.width) x \(seen.height) \(picture.decoded.format.rawValue), \(cut.tilesAcross) x \(cut.tilesDown) tiles and a view of the whole, \(tokens) tokens\n"
+                )
             }
         }
         if let dump { try write(dump, views, crops, processor) }
         if output.format == .json {
-            Terminal.output(String(decoding: JSONWriter.encode(["images": .array(report)], .pretty), as: UTF8.self) + "\n")
+            Terminal.output(
+                String(decoding: JSONWriter.encode(["images": .array(report)], .pretty), as: UTF8.self) + "\n"
+            )
         }
     }
 
-    private func write(_ path: String, _ views: [PixelBuffer], _ crops: [Int64], _ processor: DeepSeekVL2Processor) throws {
+    private func write(
+        _ path: String,
+        _ views: [PixelBuffer],
+        _ crops: [Int64],
+        _ processor: DeepSeekVL2Processor
+    ) throws {
         let size = processor.tileSize
         let pixels = processor.normalize(views)
         let tensors = [
             SafetensorsWriter.Tensor(
-                name: "pixel_values", dtype: .float32, shape: [views.count, 3, size, size],
-                bytes: pixels.withUnsafeBytes { Array($0) }),
+                name: "pixel_values",
+                dtype: .float32,
+                shape: [views.count, 3, size, size],
+                bytes: pixels.withUnsafeBytes { Array($0) }
+            ),
             SafetensorsWriter.Tensor(
-                name: "images_spatial_crop", dtype: .int64, shape: [crops.count / 2, 2], bytes: crops.withUnsafeBytes { Array($0) }),
+                name: "images_spatial_crop",
+                dtype: .int64,
+                shape: [crops.count / 2, 2],
+                bytes: crops.withUnsafeBytes { Array($0) }
+            ),
             SafetensorsWriter.Tensor(
-                name: "tiles_u8", dtype: .uint8, shape: [views.count, size, size, 3], bytes: views.flatMap(\.bytes)),
+                name: "tiles_u8",
+                dtype: .uint8,
+                shape: [views.count, size, size, 3],
+                bytes: views.flatMap(\.bytes)
+            ),
         ]
         do throws(FormatError) {
             try SafetensorsWriter.write(path, tensors: tensors)

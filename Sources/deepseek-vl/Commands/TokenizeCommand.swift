@@ -14,11 +14,16 @@ struct TokenizeCommand: ParsableCommand {
 
               echo '{"text": "Hello"}' | deepseek-vl tokenize --model deepseek-vl2-tiny
               echo '{"ids": [19923]}' | deepseek-vl tokenize --model deepseek-vl2-tiny --decode
-            """)
+            """
+    )
 
     @Option(
         name: [.long, .customLong("model_path")],
-        help: ArgumentHelp("Folder of a checkpoint, or a tokenizer.json; the bundled model if omitted.", valueName: "folder"))
+        help: ArgumentHelp(
+            "Folder of a checkpoint, or a tokenizer.json; the bundled model if omitted.",
+            valueName: "folder"
+        )
+    )
     var model: String?
     @Flag(help: "Ids to texts.")
     var decode = false
@@ -42,7 +47,9 @@ struct TokenizeCommand: ParsableCommand {
                 guard let list = value["ids"]?.asArray else { throw wrong(number, "an 'ids' list", value) }
                 var ids: [Int32] = []
                 for item in list {
-                    guard let id = item.asInt, id >= 0, let small = Int32(exactly: id) else { throw wrong(number, "ids from 0", item) }
+                    guard let id = item.asInt, id >= 0, let small = Int32(exactly: id) else {
+                        throw wrong(number, "ids from 0", item)
+                    }
                     ids.append(small)
                 }
                 result = ["text": .string(tokenizer.decode(ids, skipsSpecial: noSpecial))]
@@ -60,7 +67,9 @@ struct TokenizeCommand: ParsableCommand {
     }
 
     private func wrong(_ line: Int, _ expected: String, _ found: JSONValue) -> CommandFailure {
-        CommandFailure(description: "standard input, line \(line): expected \(expected), found \(found.summary)")
+        CommandFailure(
+            description: "standard input, line \(line): expected \(expected), found \(found.summary)"
+        )
     }
 }
 

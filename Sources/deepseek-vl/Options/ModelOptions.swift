@@ -15,11 +15,14 @@ extension EXIFOrientation: ExpressibleByArgument {}
 struct ModelOptions: ParsableArguments {
     @Option(
         name: [
-            .long, .customLong("model_path"), .customLong("model-path"), .customLong("model_patn"), .customLong("model_name"),
+            .long, .customLong("model_path"), .customLong("model-path"), .customLong("model_patn"),
+            .customLong("model_name"),
         ],
         help: ArgumentHelp(
             "Folder of a Hugging Face checkpoint; the bundled model if omitted. The other spellings are those of the official programs.",
-            valueName: "folder"))
+            valueName: "folder"
+        )
+    )
     var model: String?
 
     @Option(help: "Threads that compute; one a physical core if omitted.")
@@ -29,7 +32,8 @@ struct ModelOptions: ParsableArguments {
         help: """
             float32: everything is computed in float32, the reference path; auto: the fast path (bfloat16 weights meet
             rounded activations where the processor multiplies those).
-            """)
+            """
+    )
     var compute = Compute.auto
 
     func validate() throws {
