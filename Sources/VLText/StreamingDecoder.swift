@@ -6,6 +6,8 @@ package struct StreamingDecoder: Sendable {
     private let skipsSpecial: Bool
     /// Bytes of a character that is not complete yet.
     private var pending: [UInt8] = []
+    /// Whether a token was decoded already: tokens that spell no bytes are joined by spaces.
+    private var hasDecoded = false
 
     package init(_ tokenizer: Tokenizer, skipsSpecial: Bool = false) {
         self.tokenizer = tokenizer
@@ -15,6 +17,9 @@ package struct StreamingDecoder: Sendable {
     /// Takes a token and gives the text that is certain now.
     package mutating func push(_ id: Int32) -> String {
         if skipsSpecial && tokenizer.isSpecial(id) { return "" }
+        guard tokenizer.decodes(id) else { return "" }
+        if hasDecoded && tokenizer.joinsBySpaces { pending.append(0x20) }
+        hasDecoded = true
         pending.append(contentsOf: tokenizer.bytes(of: id))
         let whole = pending.count - Self.incompleteTail(pending)
         guard whole > 0 else { return "" }

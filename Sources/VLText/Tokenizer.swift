@@ -217,15 +217,20 @@ package struct Tokenizer: Sendable {
 
     // MARK: Decoding
 
+    /// Whether tokens spell texts that are joined by spaces: the file names no decoder.
+    package var joinsBySpaces: Bool { !decodesBytes }
+
+    /// Whether an id has a text at all.
+    package func decodes(_ id: Int32) -> Bool { id >= 0 && Int(id) < isKnown.count && isKnown[Int(id)] }
+
     /// The text of ids.
     ///
     /// Malformed UTF-8 becomes U+FFFD; ids that are not known become nothing.
     package func decode(_ ids: [Int32], skipsSpecial: Bool = false) -> String {
         var bytes: [UInt8] = []
         var isFirst = true
-        for id in ids
-        where id >= 0 && Int(id) < isKnown.count && isKnown[Int(id)] && !(skipsSpecial && isSpecial(id)) {
-            if !decodesBytes && !isFirst { bytes.append(0x20) }
+        for id in ids where decodes(id) && !(skipsSpecial && isSpecial(id)) {
+            if joinsBySpaces && !isFirst { bytes.append(0x20) }
             isFirst = false
             bytes.append(contentsOf: self.bytes(of: id))
         }

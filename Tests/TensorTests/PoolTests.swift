@@ -73,14 +73,16 @@ struct PoolTests {
         }
         try withPool(1) { pool in
             var order = Order()
-            vl_pool_run(
-                pool,
-                5,
-                { context, index, _ in
-                    context?.assumingMemoryBound(to: Order.self).pointee.seen.append(index)
-                },
-                &order
-            )
+            withUnsafeMutablePointer(to: &order) { order in
+                vl_pool_run(
+                    pool,
+                    5,
+                    { context, index, _ in
+                        context?.assumingMemoryBound(to: Order.self).pointee.seen.append(index)
+                    },
+                    order
+                )
+            }
             #expect(order.seen == [0, 1, 2, 3, 4])
         }
     }
