@@ -54,7 +54,7 @@ package protocol ModelFamily: SendableMetatype {
 /// The one table of model families: a new one is a row here and a folder beside.
 package enum Registry {
     package static let families: [any ModelFamily.Type] = [
-        DeepSeekVL2Family.self, DeepSeekLLMFamily.self, DeepSeekMoEFamily.self,
+        DeepSeekVL2Family.self, DeepSeekVLFamily.self, DeepSeekLLMFamily.self, DeepSeekMoEFamily.self,
     ]
 
     /// `model_type`s that can be loaded.
