@@ -116,7 +116,11 @@ let package = Package(
         house.tests("EvalTests", ["VLEval", "VLJSON"]),
         house.tests(
             "LibraryTests",
-            ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLTensor", "VLJSON"]
+            ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLTensor", "VLImage", "VLText", "VLJSON"]
+        ),
+        house.tests(
+            "ModelsTests",
+            ["VLModels", "VLTensor", "VLFormats", "VLImage", "VLText", "VLJSON"]
         ),
     ],
     swiftLanguageModes: [.v6],
