@@ -98,6 +98,13 @@ let package = Package(
             ],
             swiftSettings: house.swift
         ),
+        // The README's example: what a user of the library writes, with the public face alone.
+        .executableTarget(
+            name: "AskFromSwift",
+            dependencies: ["DeepSeekVL"],
+            path: "Examples/AskFromSwift",
+            swiftSettings: house.swift
+        ),
         // Tests.
         .target(
             name: "VLTestSupport",
