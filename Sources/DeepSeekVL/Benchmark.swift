@@ -67,7 +67,8 @@ package struct Benchmark {
     ///
     /// - Parameter weightBytes: bytes of one weight, for the bytes that a decoded token reads.
     package func measure(
-        _ model: any VisionLanguageModel,
+        _ language: any LanguageModel,
+        _ vision: (any VisionEncoder)?,
         name: String,
         weights: String,
         weightBytes: Double,
@@ -91,12 +92,11 @@ package struct Benchmark {
             onStep("limits")
             report.limits = Self.limits(run.pool)
         }
-        if part != .language {
+        if part != .language, let vision {
             onStep("vision")
-            report.vision = measureVision(model, run)
+            report.vision = measureVision(vision, run)
         }
         if part != .vision {
-            let language = model.language
             onStep("prefill")
             report.prefill = measurePrefill(language, run)
             onStep("decode")
@@ -118,7 +118,7 @@ package struct Benchmark {
         return (clock.now - start).seconds
     }
 
-    private func measureVision(_ model: any VisionLanguageModel, _ run: Run) -> (Int, Spread, Double) {
+    private func measureVision(_ model: any VisionEncoder, _ run: Run) -> (Int, Spread, Double) {
         let count = tiles * 3 * model.tileSize * model.tileSize
         let pixels = (0..<count).map { Float($0 % 255) / 127.5 - 1 }
         let spread = repeated {

@@ -95,21 +95,12 @@ package final class ModelHost {
         exif: EXIFOrientation
     ) throws(DeepSeekVLError) -> PreparedPrompt {
         let pictures = input.pictures.map { exif == .apply ? $0.decoded.upright : $0.decoded.stored }
-        let rule: TilingRule =
-            switch tiling {
-            case .auto: .auto
-            case .always: .always
-            case .never: .never
-            }
+        let rule = tiling.rule
         // Tags and pictures are matched before any picture is cut, so that a mistake costs nothing.
         do throws(PromptError) {
             switch input.form {
             case .messages(let messages):
-                do throws(ConversationError) {
-                    _ = try loaded.processor.template.segments(messages)
-                } catch {
-                    throw .conversation(error)
-                }
+                try loaded.processor.check(messages)
                 let images = loaded.processor.prepare(pictures, rule, pool: run.pool)
                 return try loaded.processor.prompt(messages, images: images)
             case .prompt(let text, let appliesTemplate, let system):
@@ -150,7 +141,7 @@ package final class ModelHost {
         options.sampling.topP = Float(parameters.topP)
         options.sampling.minP = Float(parameters.minP)
         options.sampling.repetitionPenalty = Float(parameters.repetitionPenalty)
-        let generator = Generator(language: loaded.model.language, vision: loaded.model, run: run)
+        let generator = Generator(language: loaded.language, vision: loaded.vision, run: run)
         var sequences: [Sequence] = []
         for (index, prompt) in prompts.enumerated() {
             // Conversations of a batch draw different numbers, each the same as alone with its own seed.
@@ -223,6 +214,17 @@ package final class ModelHost {
             promptTokens: prompt.ids.map { Int($0) },
             imageSpans: prompt.spans.map { [$0.start, $0.count] }
         )
+    }
+}
+
+extension Tiling {
+    /// The rule by which processors know this choice.
+    package var rule: TilingRule {
+        switch self {
+        case .auto: .auto
+        case .always: .always
+        case .never: .never
+        }
     }
 }
 

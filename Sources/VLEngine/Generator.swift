@@ -85,7 +85,7 @@ package final class Sequence {
 /// Synchronous, confined to one thread. A sequence's tokens do not depend on what shares its steps.
 package final class Generator {
     private let language: any LanguageModel
-    private let vision: (any VisionLanguageModel)?
+    private let vision: (any VisionEncoder)?
     package let run: Run
     private let layout: CacheLayout
     package private(set) var timings = GenerationTimings()
@@ -93,7 +93,7 @@ package final class Generator {
     /// - Parameter cacheType: type of the key-value cache; nil means float32 for the reference path and bfloat16 else.
     package init(
         language: any LanguageModel,
-        vision: (any VisionLanguageModel)?,
+        vision: (any VisionEncoder)?,
         run: Run,
         cacheType: DType? = nil
     ) {

@@ -51,7 +51,7 @@ package enum KnownShape: String, Sendable, CaseIterable {
     /// The configuration of this shape.
     ///
     /// - Throws: `LoadError` if the table above is wrong; a test reads all of it.
-    package func config() throws(LoadError) -> DeepSeekVL2Config {
-        try DeepSeekVL2Config(ConfigReader(bytes: Array(json.utf8), file: rawValue))
+    package func config() throws(LoadError) -> ConfigReader {
+        try ConfigReader(bytes: Array(json.utf8), file: rawValue)
     }
 }

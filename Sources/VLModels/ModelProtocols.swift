@@ -1,4 +1,6 @@
+import VLImage
 import VLTensor
+import VLText
 
 /// A decoder: embeddings in, hidden states and logits out.
 ///
@@ -23,11 +25,10 @@ package protocol LanguageModel: Sendable {
     func logits(_ normed: Matrix, _ run: Run) -> Matrix
 }
 
-/// A decoder that also takes pictures.
+/// What turns pictures into rows of a language model's input: a vision tower and its projector.
 ///
 /// Stateless.
-package protocol VisionLanguageModel: Sendable {
-    var language: any LanguageModel { get }
+package protocol VisionEncoder: Sendable {
     /// Floating-point operations of encoding one tile.
     var visionFlopsPerTile: Double { get }
 
@@ -38,10 +39,58 @@ package protocol VisionLanguageModel: Sendable {
     ///
     /// - Parameter pixels: normalised tiles, [tiles, 3, tileSize, tileSize].
     func encode(_ pixels: UnsafePointer<Float>, tiles: Int, _ run: Run) -> Matrix
-    /// Tokens of a picture with so many local tiles.
-    func imageTokens(tilesAcross: Int, tilesDown: Int) -> Int
-    /// Writes a picture's token embeddings into `out`, [imageTokens, hidden].
+    /// Writes a picture's token embeddings into `out`, [the picture's tokens, hidden].
     ///
     /// - Parameter onTiles: called with the number of tiles that are done.
     func embed(_ image: PreparedImage, into out: Matrix, _ run: Run, onTiles: (Int) -> Void)
+}
+
+/// Turns messages and pictures into token ids and tiles, as a model family's official processor does.
+package protocol Processor: Sendable {
+    var tokenizer: Tokenizer { get }
+    /// What stands for a picture in a text; nil for a model that sees nothing.
+    var imageTag: String? { get }
+    /// Side of a tile in pixels; 0 for a model that sees nothing.
+    var tileSize: Int { get }
+
+    /// The tiles of a conversation's pictures, as bytes.
+    func tiles(_ pictures: [PixelBuffer], _ rule: TilingRule, pool: ThreadPool) -> [TiledPicture]
+    /// Tiles as the vision tower takes them, [views, 3, tileSize, tileSize].
+    func normalize(_ views: [PixelBuffer]) -> [Float]
+    /// Tokens of a picture with so many local tiles.
+    func imageTokens(tilesAcross: Int, tilesDown: Int) -> Int
+
+    /// Checks roles and image tags of a conversation before any picture is cut.
+    ///
+    /// - Throws: `PromptError`.
+    func check(_ messages: [Message]) throws(PromptError)
+    /// The prompt of a conversation.
+    ///
+    /// - Parameter images: the pictures of all messages, in order.
+    /// - Throws: `PromptError`.
+    func prompt(_ messages: [Message], images: [PreparedImage]) throws(PromptError) -> PreparedPrompt
+    /// The prompt of a ready text, or of that text in the family's template.
+    ///
+    /// - Throws: `PromptError`.
+    func prompt(
+        text: String,
+        appliesTemplate: Bool,
+        system: String,
+        images: [PreparedImage]
+    ) throws(PromptError) -> PreparedPrompt
+}
+
+extension Processor {
+    /// All pictures of a conversation as the vision tower takes them, in its order.
+    package func prepare(_ pictures: [PixelBuffer], _ rule: TilingRule, pool: ThreadPool) -> [PreparedImage] {
+        tiles(pictures, rule, pool: pool).map { cut in
+            PreparedImage(
+                pixels: normalize(cut.views),
+                tiles: cut.views.count,
+                size: tileSize,
+                tilesAcross: cut.tilesAcross,
+                tilesDown: cut.tilesDown
+            )
+        }
+    }
 }

@@ -8,13 +8,24 @@ package struct LoadedModel: Sendable {
     package var name: String
     /// `model_type`.
     package var architecture: String
-    package var model: any VisionLanguageModel
-    package var processor: DeepSeekVL2Processor
+    package var language: any LanguageModel
+    /// Nil for a model that sees nothing.
+    package var vision: (any VisionEncoder)?
+    package var processor: any Processor
     package var tokenizer: Tokenizer
     /// Tokens that end an answer.
     package var endTokens: [Int32]
     /// Bytes of all weights that the model reads.
     package var weightBytes: Int
+    /// Type of the language model's matrices.
+    package var weightType: DType
+}
+
+/// A family's networks over some weights.
+package struct Network: Sendable {
+    package var language: any LanguageModel
+    /// Nil for a model that sees nothing.
+    package var vision: (any VisionEncoder)?
     /// Type of the language model's matrices.
     package var weightType: DType
 }
@@ -36,12 +47,7 @@ package enum Registry {
         let folder = try ModelFolder(path)
         switch folder.modelType {
         case "deepseek_vl_v2": return try loadVL2(folder, run, onLayer)
-        default:
-            throw .unsupported(
-                file: "config.json",
-                what: "model_type \"\(folder.modelType)\"",
-                known: modelTypes.map { "\"\($0)\"" }.joined(separator: ", ")
-            )
+        default: throw unknown(folder.modelType)
         }
     }
 
@@ -60,18 +66,62 @@ package enum Registry {
         }
         let source = CheckpointWeights(store)
         let loader = WeightLoader(source, run)
-        let model = try DeepSeekVL2(config, Weights(loader), onLayer: onLayer)
+        let network = try vl2Network(config, Weights(loader), onLayer)
         try source.requireAllRead(except: DeepSeekVL2.isUnused)
         return LoadedModel(
             name: folder.path.split(separator: "/").last.map(String.init) ?? folder.path,
             architecture: folder.modelType,
-            model: model,
+            language: network.language,
+            vision: network.vision,
             processor: processor,
             tokenizer: processor.tokenizer,
             endTokens: ends,
             weightBytes: loader.byteCount,
-            weightType: model.decoder.weightType
+            weightType: network.weightType
         )
+    }
+
+    /// The networks that a configuration describes, over weights of any source.
+    ///
+    /// - Throws: `LoadError`.
+    package static func network(
+        _ config: ConfigReader,
+        _ weights: Weights,
+        onLayer: (Int, Int) -> Void = { _, _ in }
+    ) throws(LoadError) -> Network {
+        let type = try ModelFolder.modelType(config)
+        switch type {
+        case "deepseek_vl_v2": return try vl2Network(DeepSeekVL2Config(config), weights, onLayer)
+        default: throw unknown(type)
+        }
+    }
+
+    /// Weights of the model that a configuration describes.
+    ///
+    /// - Throws: `LoadError`.
+    package static func parameterCount(_ config: ConfigReader) throws(LoadError) -> Int {
+        let type = try ModelFolder.modelType(config)
+        switch type {
+        case "deepseek_vl_v2": return try DeepSeekVL2Config(config).parameterCount
+        default: throw unknown(type)
+        }
+    }
+
+    private static func unknown(_ modelType: String) -> LoadError {
+        .unsupported(
+            file: "config.json",
+            what: "model_type \"\(modelType)\"",
+            known: modelTypes.map { "\"\($0)\"" }.joined(separator: ", ")
+        )
+    }
+
+    private static func vl2Network(
+        _ config: DeepSeekVL2Config,
+        _ weights: Weights,
+        _ onLayer: (Int, Int) -> Void
+    ) throws(LoadError) -> Network {
+        let model = try DeepSeekVL2(config, weights, onLayer: onLayer)
+        return Network(language: model.decoder, vision: model, weightType: model.decoder.weightType)
     }
 
     /// The processor of a DeepSeek-VL2 folder, without its weights.
@@ -119,15 +169,9 @@ package enum Registry {
     /// The processor of a folder, for commands that need no weights.
     ///
     /// - Throws: `LoadError`.
-    package static func processor(_ path: String) throws(LoadError) -> DeepSeekVL2Processor {
+    package static func processor(_ path: String) throws(LoadError) -> any Processor {
         let folder = try ModelFolder(path)
-        guard folder.modelType == "deepseek_vl_v2" else {
-            throw .unsupported(
-                file: "config.json",
-                what: "model_type \"\(folder.modelType)\"",
-                known: modelTypes.map { "\"\($0)\"" }.joined(separator: ", ")
-            )
-        }
+        guard folder.modelType == "deepseek_vl_v2" else { throw unknown(folder.modelType) }
         return try vl2Processor(folder, DeepSeekVL2Config(folder.config)).0
     }
 

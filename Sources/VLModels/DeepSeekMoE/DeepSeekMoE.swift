@@ -86,6 +86,7 @@ package struct DeepSeekMoE: LanguageModel {
     let layers: [DeepSeekMoELayer]
     let norm: RMSNorm
     let head: Linear
+    private let owner: WeightOwner
 
     /// Reads `model.embed_tokens`, `model.layers.*`, `model.norm` and `lm_head`.
     ///
@@ -113,6 +114,7 @@ package struct DeepSeekMoE: LanguageModel {
         } else {
             head = Linear(weight: embedding)
         }
+        owner = weights.loader.owner
     }
 
     /// Type of the embedding, which stands for the matrices' type.

@@ -3,7 +3,7 @@ import VLTensor
 /// DeepSeek-VL2: a SigLIP tower over tiles, a projector, and a language model with mixtures of experts.
 ///
 /// Class `DeepseekVLV2ForCausalLM` of the official `modeling_deepseek_vl_v2.py`. Stateless.
-package struct DeepSeekVL2: VisionLanguageModel {
+package struct DeepSeekVL2: VisionEncoder {
     package let config: DeepSeekVL2Config
     package let vision: SigLIP
     package let projector: Projector
@@ -35,7 +35,6 @@ package struct DeepSeekVL2: VisionLanguageModel {
         owner = weights.loader.owner
     }
 
-    package var language: any LanguageModel { decoder }
     package var visionFlopsPerTile: Double {
         config.vision.flopsPerTile + config.projector.flopsPerTile(grid: config.vision.grid)
     }
@@ -51,7 +50,8 @@ package struct DeepSeekVL2: VisionLanguageModel {
         return projector(features, tiles: tiles, grid: config.vision.grid, run)
     }
 
-    package func imageTokens(tilesAcross: Int, tilesDown: Int) -> Int {
+    /// Tokens of a picture with so many local tiles.
+    private func imageTokens(tilesAcross: Int, tilesDown: Int) -> Int {
         side * (side + 1) + 1 + tilesDown * side * (tilesAcross * side + 1)
     }
 

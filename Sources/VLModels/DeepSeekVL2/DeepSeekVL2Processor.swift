@@ -24,11 +24,12 @@ package enum PromptError: Error, CustomStringConvertible {
 }
 
 /// Turns messages and pictures into token ids and tiles: class `DeepseekVLV2Processor` of the official code.
-package struct DeepSeekVL2Processor: Sendable {
+package struct DeepSeekVL2Processor: Processor {
     package let config: DeepSeekVL2ProcessorConfig
     package let template: ConversationTemplate
     package let tokenizer: Tokenizer
     package let tileSize: Int
+    package var imageTag: String? { ConversationTemplate.imageTag }
     package let beginToken: Int32
     package let endToken: Int32
     package let imageToken: Int32
@@ -71,8 +72,8 @@ package struct DeepSeekVL2Processor: Sendable {
         }
     }
 
-    /// The tiles of a picture, as bytes.
-    package func tiles(_ picture: PixelBuffer, tiled: Bool, pool: ThreadPool) -> TiledPicture {
+    /// The tiles of one picture, as bytes.
+    private func tiles(_ picture: PixelBuffer, tiled: Bool, pool: ThreadPool) -> TiledPicture {
         let candidates = config.candidateResolutions.map { (width: $0.width, height: $0.height) }
         let resolution =
             tiled
@@ -88,31 +89,16 @@ package struct DeepSeekVL2Processor: Sendable {
         )
     }
 
-    /// The tiles of a picture as the vision tower takes them.
-    package func prepare(_ picture: PixelBuffer, tiled: Bool, pool: ThreadPool) -> PreparedImage {
-        let cut = tiles(picture, tiled: tiled, pool: pool)
-        return PreparedImage(
-            pixels: normalize(cut.views),
-            tiles: cut.views.count,
-            size: tileSize,
-            tilesAcross: cut.tilesAcross,
-            tilesDown: cut.tilesDown
-        )
-    }
-
-    /// All pictures of a conversation, in its order.
-    package func prepare(_ pictures: [PixelBuffer], _ rule: TilingRule, pool: ThreadPool) -> [PreparedImage] {
+    package func tiles(_ pictures: [PixelBuffer], _ rule: TilingRule, pool: ThreadPool) -> [TiledPicture] {
         let tiled = isTiled(rule, pictures: pictures.count)
-        return pictures.map { prepare($0, tiled: tiled, pool: pool) }
+        return pictures.map { tiles($0, tiled: tiled, pool: pool) }
     }
 
-    /// Tokens of a picture with so many local tiles.
     package func imageTokens(tilesAcross: Int, tilesDown: Int) -> Int {
         let side = tokensAlongSide
         return side * (side + 1) + 1 + tilesDown * side * (tilesAcross * side + 1)
     }
 
-    /// Tiles as the vision tower takes them, [views, 3, tileSize, tileSize].
     package func normalize(_ views: [PixelBuffer]) -> [Float] {
         Normalize.planes(views, mean: config.normalizes ? config.mean : nil, deviation: config.deviation)
     }
@@ -148,24 +134,20 @@ package struct DeepSeekVL2Processor: Sendable {
         return PreparedPrompt(text: text, ids: ids, spans: spans, images: images)
     }
 
-    /// The prompt of a conversation.
-    ///
-    /// - Parameter images: the pictures of all messages, in order.
-    /// - Throws: `PromptError`.
-    package func prompt(_ messages: [Message], images: [PreparedImage]) throws(PromptError) -> PreparedPrompt
-    {
-        let segments: [PromptSegment]
+    private func segments(_ messages: [Message]) throws(PromptError) -> [PromptSegment] {
         do throws(ConversationError) {
-            segments = try template.segments(messages)
+            return try template.segments(messages)
         } catch {
             throw .conversation(error)
         }
-        return try assemble(segments, images: images, text: template.prompt(messages))
     }
 
-    /// The prompt of a ready text, or of that text in the template.
-    ///
-    /// - Throws: `PromptError`.
+    package func check(_ messages: [Message]) throws(PromptError) { _ = try segments(messages) }
+
+    package func prompt(_ messages: [Message], images: [PreparedImage]) throws(PromptError) -> PreparedPrompt {
+        try assemble(try segments(messages), images: images, text: template.prompt(messages))
+    }
+
     package func prompt(
         text: String,
         appliesTemplate: Bool,

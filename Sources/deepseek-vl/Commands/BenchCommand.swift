@@ -88,7 +88,8 @@ struct BenchCommand: ParsableCommand {
             let host = try ModelHost(model.model, threads: model.threads, compute: model.compute)
             let type = host.loaded.weightType
             report = benchmark.measure(
-                host.loaded.model,
+                host.loaded.language,
+                host.loaded.vision,
                 name: host.loaded.name,
                 weights: type.rawValue,
                 weightBytes: Double(type.byteCount),
@@ -119,7 +120,7 @@ struct BenchCommand: ParsableCommand {
         let run = Run(pool: pool, compute: model.compute)
         do throws(LoadError) {
             let config = try shape.config()
-            let needed = config.parameterCount * type.byteCount
+            let needed = try Registry.parameterCount(config) * type.byteCount
             if let available = Memory.availableBytes, needed > available {
                 throw .memory(
                     what: "\(shape.rawValue) in \(type.rawValue)",
@@ -130,11 +131,12 @@ struct BenchCommand: ParsableCommand {
             let clock = ContinuousClock()
             let start = clock.now
             let loader = WeightLoader(RandomWeights(name: shape.rawValue, type: type, pool: pool), run)
-            let network = try DeepSeekVL2(config, Weights(loader)) { done, total in
+            let network = try Registry.network(config, Weights(loader)) { done, total in
                 Terminal.progress("weights", done, of: total)
             }
             return benchmark.measure(
-                network,
+                network.language,
+                network.vision,
                 name: shape.rawValue,
                 weights: type.rawValue,
                 weightBytes: Double(type.byteCount),

@@ -41,14 +41,15 @@ struct PreprocessCommand: ParsableCommand {
     func run() throws {
         let processor = try Loading.processor(model)
         let pool = ThreadPool()
-        let tiled = tiling == .always || (tiling == .auto && image.count <= 2)
         var report: [JSONValue] = []
         var views: [PixelBuffer] = []
         var crops: [Int64] = []
-        for path in image {
-            let picture = try PictureSource.read(path)
-            let seen = exif == .apply ? picture.decoded.upright : picture.decoded.stored
-            let cut = processor.tiles(seen, tiled: tiled, pool: pool)
+        var pictures: [ConversationPicture] = []
+        for path in image { pictures.append(try PictureSource.read(path)) }
+        let seen = pictures.map { exif == .apply ? $0.decoded.upright : $0.decoded.stored }
+        let cuts = processor.tiles(seen, tiling.rule, pool: pool)
+        for (index, path) in image.enumerated() {
+            let (picture, seen, cut) = (pictures[index], seen[index], cuts[index])
             views += cut.views
             crops += [Int64(cut.tilesAcross), Int64(cut.tilesDown)]
             let tokens = processor.imageTokens(tilesAcross: cut.tilesAcross, tilesDown: cut.tilesDown)
@@ -78,7 +79,7 @@ struct PreprocessCommand: ParsableCommand {
         _ path: String,
         _ views: [PixelBuffer],
         _ crops: [Int64],
-        _ processor: DeepSeekVL2Processor
+        _ processor: any Processor
     ) throws {
         let size = processor.tileSize
         let pixels = processor.normalize(views)

@@ -86,7 +86,7 @@ enum Loading {
     }
 
     /// The processor of a folder or of the default model.
-    static func processor(_ path: String?) throws -> DeepSeekVL2Processor {
+    static func processor(_ path: String?) throws -> any Processor {
         let folder = try folder(path)
         do throws(LoadError) {
             return try Registry.processor(folder)
