@@ -118,6 +118,7 @@ let package = Package(
         house.tests("FormatsTests", ["VLFormats", "VLJSON"]),
         house.tests("TextTests", ["VLText", "VLJSON"]),
         house.tests("ImageTests", ["VLImage", "VLJSON"]),
+        house.tests("ModelsTests", ["VLModels", "VLFormats", "VLTensor", "VLJSON"]),
         house.tests("EngineTests", ["VLEngine", "VLFormats", "VLJSON"]),
         house.tests("DrawTests", ["VLDraw", "VLImage"]),
         house.tests("EvalTests", ["VLEval", "VLJSON"]),
