@@ -124,7 +124,7 @@ let package = Package(
         house.tests("EvalTests", ["VLEval", "VLJSON"]),
         house.tests(
             "LibraryTests",
-            ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLTensor", "VLJSON"]
+            ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLImage", "VLTensor", "VLJSON"]
         ),
     ],
     swiftLanguageModes: [.v6],
