@@ -153,10 +153,10 @@ package final class ModelHost {
             run: run,
             cacheType: cacheType
         )
+        // All begin with the same seed: each is what it would be alone.
+        options.sampling.seed = parameters.seed
         var sequences: [Sequence] = []
-        for (index, prompt) in prompts.enumerated() {
-            // Conversations of a batch draw different numbers, each the same as alone with its own seed.
-            options.sampling.seed = parameters.seed &+ UInt64(index)
+        for prompt in prompts {
             do throws(EngineError) {
                 sequences.append(try generator.sequence(prompt, options))
             } catch {

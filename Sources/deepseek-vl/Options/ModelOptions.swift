@@ -27,7 +27,7 @@ struct ModelOptions: ParsableArguments {
     )
     var model: String?
 
-    @Option(help: "Threads that compute; one a physical core if omitted.")
+    @Option(parsing: .unconditional, help: "Threads that compute; one a physical core if omitted.")
     var threads: Int?
 
     @Option(
