@@ -74,11 +74,14 @@ package enum Registry {
 
     /// Loads the model of a folder.
     ///
-    /// - Parameter onLayer: called with (layers read, layers in all).
+    /// - Parameters:
+    ///   - policy: in which types the matrices run.
+    ///   - onLayer: called with (layers read, layers in all).
     /// - Throws: `LoadError`.
     package static func load(
         _ path: String,
         run: Run,
+        policy: WeightPolicy = WeightPolicy(),
         onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(LoadError) -> LoadedModel {
         let folder = try ModelFolder(path)
@@ -91,7 +94,7 @@ package enum Registry {
             throw .format(error)
         }
         let source = CheckpointWeights(store)
-        let loader = WeightLoader(source, run)
+        let loader = WeightLoader(source, run, policy: policy)
         let network = try family.network(folder.config, Weights(loader), onLayer: onLayer)
         try source.requireAllRead(except: family.isUnused)
         return LoadedModel(

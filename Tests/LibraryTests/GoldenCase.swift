@@ -89,8 +89,23 @@ struct GoldenCase: CustomTestStringConvertible, Sendable {
         return (text, Array(ids.dropFirst(padding)))
     }
 
-    func host(_ compute: Compute = .float32, threads: Int = 2) throws -> ModelHost {
-        try ModelHost(fixture("models/checkpoints/\(checkpoint)"), threads: threads, compute: compute)
+    /// The checkpoint's folder; the bundled model is one, too.
+    private var folder: String {
+        checkpoint == "shapes-vl2" ? "../../Models/shapes-vl2" : "models/checkpoints/" + checkpoint
+    }
+
+    func host(
+        _ compute: Compute = .float32,
+        threads: Int = 2,
+        weights: DType? = nil,
+        vision: DType? = nil
+    ) throws -> ModelHost {
+        try ModelHost(
+            fixture(folder),
+            threads: threads,
+            compute: compute,
+            weights: WeightPolicy(language: weights, vision: vision)
+        )
     }
 }
 

@@ -113,9 +113,13 @@ struct ParityTests {
     @Test(
         "logits have the same bits for chunks of 1, 7, 64 and whole, for 1 and 2 threads, alone and among others",
         arguments: ["vl2-mha", "vl2-mla-full", "llm-linear"],
-        [Compute.float32, .auto]
+        [
+            (Compute.float32, nil as DType?), (.auto, .bfloat16), (.auto, .q8_0), (.auto, .q4_0),
+            (.auto, .q5_1),
+            (.float32, .q4_1),
+        ]
     )
-    func invariance(checkpoint: String, compute: Compute) throws {
+    func invariance(checkpoint: String, mode: (compute: Compute, weights: DType?)) throws {
         let sees = checkpoint != "llm-linear"
         let c = GoldenCase(checkpoint: checkpoint, name: sees ? "landscape" : "completion_special")
         let other =
@@ -126,7 +130,12 @@ struct ParityTests {
         for threads in [1, 2] {
             for chunk in [nil, 1, 7, 64] {
                 for isAlone in [true, false] {
-                    let host = try c.host(compute, threads: threads)
+                    let host = try c.host(
+                        mode.compute,
+                        threads: threads,
+                        weights: mode.weights,
+                        vision: mode.weights
+                    )
                     let trace = Trace()
                     host.run.trace = trace
                     var options = options
@@ -150,26 +159,23 @@ struct ParityTests {
     /// Rounding moves a row by about 2^-9 a layer; where it makes another expert win (random weights choose between
     /// experts by a hair) a row jumps, so that the rows in the middle are judged and not the worst ones.
     @Test(
-        "the fast path stays within 3 percent of the reference, but for rows that reach another expert",
-        arguments: ["shapes-vl2", "vl2-mha", "vl2-mla-full", "vl-7b-like"]
+        "the fast path stays within 3 percent of the reference (5 with 8-bit activations), but for rows that reach another expert",
+        arguments: ["shapes-vl2", "vl2-mha", "vl2-mla-full", "vl-7b-like"],
+        [DType.bfloat16, .q8_0, .q4_0]
     )
-    func fastPath(checkpoint: String) throws {
-        let c = GoldenCase(
-            checkpoint: checkpoint == "shapes-vl2" ? "vl2-mha" : checkpoint,
-            name: checkpoint == "vl-7b-like" ? "multi_turn" : "landscape"
-        )
+    func fastPath(checkpoint: String, weights: DType) throws {
+        let name = checkpoint == "vl-7b-like" ? "multi_turn" : "landscape"
+        let c = GoldenCase(checkpoint: checkpoint, name: name)
+        // The bundled model is asked what another model's case asks.
+        let question = checkpoint == "shapes-vl2" ? GoldenCase(checkpoint: "vl2-mha", name: name) : c
         var norms: [Trace.Entry] = []
         for compute in [Compute.float32, .auto] {
-            // The bundled model's weights are of bfloat16.
-            let host =
-                checkpoint == "shapes-vl2"
-                ? try ModelHost(fixture("../../Models/shapes-vl2"), threads: 2, compute: compute)
-                : try c.host(compute)
+            let host = try c.host(compute, weights: weights)
             let trace = Trace()
             host.run.trace = trace
             var options = options
             options.maxTokens = 1
-            _ = try host.answer(c.inputs(), options, exif: .ignore)
+            _ = try host.answer(question.inputs(), options, exif: .ignore)
             norms.append(try #require(trace.entries["final_norm"]))
         }
         let width = norms[0].shape[1]
@@ -179,8 +185,10 @@ struct ParityTests {
             let size = wanted.reduce(0) { $0 + $1 * $1 }
             return (zip(found, wanted).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } / size).squareRoot()
         }.sorted()
-        #expect(errors[errors.count / 2] < 0.03)
-        #expect(errors[errors.count * 8 / 10] < 0.06)
+        // A block's 8-bit codes are some five times coarser than bfloat16, and this checkpoint doubles what it is given.
+        let bound: Float = weights.isBlock ? 0.05 : 0.03
+        #expect(errors[errors.count / 2] < bound)
+        #expect(errors[errors.count * 8 / 10] < 2 * bound)
     }
 
     @Test("a model without eyes refuses pictures, and says so")

@@ -8,7 +8,7 @@ import VLTensor
         arguments: ["hybrid_depth2", "hybrid_depth1", "mlp_gelu_depth2", "mlp_gelu_default_depth"]
     )
     func official(_ name: String) throws {
-        let unit = try UnitFixture("aligner")
+        let unit = try UnitGolden("aligner")
         let isHybrid = name.hasPrefix("hybrid")
         let kind = isHybrid ? "low_high_hybrid_split_mlp_gelu" : "mlp_gelu"
         let depth =

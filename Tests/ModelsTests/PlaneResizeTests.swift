@@ -1,20 +1,19 @@
 import Testing
+import VLJSON
 import VLModels
 import VLTensor
 
 @Suite struct PlaneResizeTests {
-    @Test(
-        "float pictures are resized as torchvision resizes them",
-        arguments: [(16, 24), (40, 15), (64, 24)]
-    )
-    func official(_ sides: (Int, Int)) throws {
-        let unit = try UnitFixture("plane_resize")
-        let name = "\(sides.0)_\(sides.1)"
+    @Test("float pictures are resized as torchvision resizes them", arguments: ["16_24", "40_15", "64_24"])
+    func official(_ name: String) throws {
+        let unit = try UnitGolden("plane_resize")
+        let size = try #require(unit.settings[name]?["from"]?.asInt)
+        let newSize = try #require(unit.settings[name]?["to"]?.asInt)
         let input = try unit.floats(name + "_in")
         let out = input.withUnsafeBufferPointer { pixels -> [Float] in
             guard let base = pixels.baseAddress else { return [] }
-            let found = PlaneResize.resize(base, count: 3, from: sides.0, to: sides.1, unit.run)
-            return Array(UnsafeBufferPointer(start: found, count: 3 * sides.1 * sides.1))
+            let found = PlaneResize.resize(base, count: 3, from: size, to: newSize, unit.run)
+            return Array(UnsafeBufferPointer(start: found, count: 3 * newSize * newSize))
         }
         #expect(relativeError(out, try unit.floats(name + "_out")) < 1e-5)
     }

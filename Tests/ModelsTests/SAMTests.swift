@@ -8,7 +8,7 @@ import VLTensor
         arguments: [(path: "window", window: Int?(5)), (path: "global", window: nil)]
     )
     func block(_ c: (path: String, window: Int?)) throws {
-        let unit = try UnitFixture("sam")
+        let unit = try UnitGolden("sam")
         let shape = try unit.shape(c.path + ".input")
         let (height, width, size) = (shape[1], shape[2], shape[3])
         let block = try SAMBlock(
@@ -36,7 +36,7 @@ import VLTensor
         arguments: [(10, 24), (32, 96), (64, 96)]
     )
     func stretches(_ sides: (Int, Int)) throws {
-        let unit = try UnitFixture("sam")
+        let unit = try UnitGolden("sam")
         let name = "bilinear_\(sides.0)_\(sides.1)"
         let x = unit.matrix(try unit.floats(name + ".input"), columns: 1)
         let found = SAM.stretched(x, from: sides.0, to: sides.1, unit.run)

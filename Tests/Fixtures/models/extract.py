@@ -5,6 +5,7 @@ Usage: extract.py FIXTURES
 The fixtures hold what the official code computes; a line of CASES is a checkpoint and the cases that tests compare.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -22,7 +23,7 @@ CASES = {
 }
 UNITS = "aligner llama_rope mla_rope moe_gate projector sam"
 # Float pictures before and after the resize between DeepSeek-VL's two towers.
-RESIZES = ["16_24", "40_15", "64_24"]
+RESIZES = [(16, 24), (40, 15), (64, 24)]
 
 
 def main(fixtures):
@@ -40,10 +41,13 @@ def main(fixtures):
             shutil.copyfile(f"{fixtures}/units/{unit}.{suffix}", f"{HERE}/units/{unit}.{suffix}")
     views = load_file(f"{fixtures}/preprocess/vl_views.safetensors")
     planes = {}
-    for resize in RESIZES:
+    for old, new in RESIZES:
         for end in ["in", "out"]:
-            planes[f"{resize}_{end}"] = np.ascontiguousarray(views[f"hybrid_resize_{resize}_{end}"])
+            name = f"{old}_{new}_{end}"
+            planes[name] = np.ascontiguousarray(views[f"hybrid_resize_{name}"])
     save_file(planes, f"{HERE}/units/plane_resize.safetensors")
+    with open(f"{HERE}/units/plane_resize.json", "w", encoding="utf-8") as file:
+        json.dump({f"{old}_{new}": {"from": old, "to": new} for old, new in RESIZES}, file, indent=1)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,9 @@
-import Testing
 import VLFormats
 import VLModels
 import VLTensor
-import VLTestSupport
 
-/// An official building block of `Tests/Fixtures/models/units`: its parameters, inputs and outputs.
-struct UnitFixture {
-    let store: WeightStore
-    let run = Run(pool: ThreadPool(threads: 2), compute: .float32)
-
-    init(_ name: String) throws {
-        store = try WeightStore.open(fixture("models/units/\(name).safetensors"))
-    }
-
-    /// The parameters below a name.
-    func weights(_ path: String) -> Weights {
-        Weights(WeightLoader(CheckpointWeights(store), run), path: path)
-    }
-
+extension UnitGolden {
     func shape(_ name: String) throws -> [Int] { try store.tensor(named: name).shape }
-
-    func floats(_ name: String) throws -> [Float] {
-        try store.tensor(named: name).bytes.bindMemory(to: Float.self).map { $0 }
-    }
 
     /// Some values as a matrix of the run's workspace.
     func matrix(_ values: some Collection<Float>, columns: Int) -> Matrix {
@@ -63,6 +44,8 @@ final class MadeWeights: WeightSource {
         return SourceTensor(pointer: UnsafeRawPointer(base), type: .float32, shape: shape, file: self.name)
     }
 
+    func release(_ name: String) {}
+
     /// Numbers between -0.5 and 0.5 that depend on name and place alone.
     static func noise(_ name: String, _ index: Int) -> Float {
         var state: UInt64 = 0xcbf2_9ce4_8422_2325
@@ -71,13 +54,6 @@ final class MadeWeights: WeightSource {
         state = (state ^ (state >> 29)) &* 0xbf58_476d_1ce4_e5b9
         return Float(state >> 40) / Float(1 << 24) - 0.5
     }
-}
-
-/// Largest difference in relation to the largest expected value.
-func relativeError(_ found: [Float], _ expected: [Float]) -> Float {
-    guard found.count == expected.count else { return .infinity }
-    let size = expected.reduce(1e-30) { max($0, abs($1)) }
-    return zip(found, expected).reduce(0) { max($0, abs($1.0 - $1.1)) } / size
 }
 
 /// A configuration from the members of a JSON object.
