@@ -88,7 +88,13 @@ struct AskCommand: ParsableCommand {
         try parameters.validate()
         // Pictures are read before the model, so that a wrong path is told at once.
         let inputs = try readInputs()
-        let host = try ModelHost(model.model, threads: model.threads, compute: model.compute) { done, total in
+        let host = try ModelHost(
+            model.model,
+            threads: model.threads,
+            compute: model.compute,
+            weights: model.policy,
+            cacheType: model.cacheType
+        ) { done, total in
             Terminal.progress("loading", done, of: total)
         }
         Terminal.clearProgress()
