@@ -30,6 +30,7 @@ package struct DeepSeekVL2Processor: Processor {
     package let tokenizer: Tokenizer
     package let tileSize: Int
     package var imageTag: String? { ConversationTemplate.imageTag }
+    package var roles: (user: String, assistant: String) { template.roles }
     package let beginToken: Int32
     package let endToken: Int32
     package let imageToken: Int32
@@ -144,7 +145,8 @@ package struct DeepSeekVL2Processor: Processor {
 
     package func check(_ messages: [Message]) throws(PromptError) { _ = try segments(messages) }
 
-    package func prompt(_ messages: [Message], images: [PreparedImage]) throws(PromptError) -> PreparedPrompt {
+    package func prompt(_ messages: [Message], images: [PreparedImage]) throws(PromptError) -> PreparedPrompt
+    {
         try assemble(try segments(messages), images: images, text: template.prompt(messages))
     }
 
