@@ -72,7 +72,7 @@ package enum Registry {
         )
     }
 
-    /// Loads the model of a folder.
+    /// Loads the model of a folder or of a GGUF file.
     ///
     /// - Parameter onLayer: called with (layers read, layers in all).
     /// - Throws: `LoadError`.
@@ -81,6 +81,7 @@ package enum Registry {
         run: Run,
         onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(LoadError) -> LoadedModel {
+        if let model = try GGUFModel(at: path) { return try model.load(run, onLayer) }
         let folder = try ModelFolder(path)
         let family = try family(folder.modelType)
         let (processor, ends) = try family.processor(folder)
@@ -125,15 +126,16 @@ package enum Registry {
         try family(ModelFolder.modelType(config)).parameterCount(config)
     }
 
-    /// The processor of a folder, for commands that need no weights.
+    /// The processor of a folder or of a GGUF file, for commands that need no weights.
     ///
     /// - Throws: `LoadError`.
     package static func processor(_ path: String) throws(LoadError) -> any Processor {
+        if let model = try GGUFModel(at: path) { return try model.processor().0 }
         let folder = try ModelFolder(path)
         return try family(folder.modelType).processor(folder).0
     }
 
-    /// The tokenizer of a folder or of a `tokenizer.json`.
+    /// The tokenizer of a folder, of a `tokenizer.json` or of a GGUF file.
     ///
     /// - Throws: `LoadError`.
     package static func tokenizer(_ path: String) throws(LoadError) -> Tokenizer {
@@ -148,6 +150,7 @@ package enum Registry {
                 throw .tokenizer(description: "\(error)")
             }
         }
+        if let model = try GGUFModel(at: path) { return try model.tokenizer().tokenizer }
         let folder = try ModelFolder(path)
         // A family whose model we do not know may still have a tokenizer that we do.
         guard let family = try? family(folder.modelType) else { return try folder.tokenizer() }

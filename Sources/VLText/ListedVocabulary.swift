@@ -132,7 +132,12 @@ extension TokenizerFile {
         func boundary(_ id: Int32?) throws(TokenizerError) -> [Int32] {
             guard let id else { return [] }
             guard id >= 0, Int(id) < count else {
-                throw .badID(file: name, token: "begin or end", found: "\(id)", expected: "an id below \(count)")
+                throw .badID(
+                    file: name,
+                    token: "begin or end",
+                    found: "\(id)",
+                    expected: "an id below \(count)"
+                )
             }
             return [id]
         }

@@ -46,14 +46,19 @@ extension DeepSeekMoEConfig {
         let shared = try keys.int("expert_shared_count", 0...256, default: 0)
         let used = try keys.int("expert_used_count", 1...4096)
         guard used <= experts else {
-            throw keys.error("expert_used_count", expected: "at most expert_count (\(experts))", found: "\(used)")
+            throw keys.error(
+                "expert_used_count",
+                expected: "at most expert_count (\(experts))",
+                found: "\(used)"
+            )
         }
         let groups = max(1, try keys.int("expert_group_count", 0...4096, default: 1))
         let chosenGroups = max(1, try keys.int("expert_group_used_count", 0...4096, default: 1))
         guard experts % groups == 0, chosenGroups <= groups else {
             throw keys.error(
                 "expert_group_count",
-                expected: "a divisor of expert_count (\(experts)), at least expert_group_used_count (\(chosenGroups))",
+                expected:
+                    "a divisor of expert_count (\(experts)), at least expert_group_used_count (\(chosenGroups))",
                 found: "\(groups)"
             )
         }

@@ -151,7 +151,11 @@ extension GGUFConfig {
             get throws(LoadError) {
                 if contains("vocab_size") { return try int("vocab_size", 1...16_777_216) }
                 guard let tokenCount, tokenCount > 0 else {
-                    throw error("vocab_size", expected: "a whole number, or a list of tokens", found: "neither")
+                    throw error(
+                        "vocab_size",
+                        expected: "a whole number, or a list of tokens",
+                        found: "neither"
+                    )
                 }
                 return tokenCount
             }
@@ -217,7 +221,11 @@ extension LlamaConfig {
         let experts = try keys.int("expert_count", 0...4096, default: 0)
         let used = try keys.int("expert_used_count", 0...4096, default: 0)
         guard used <= experts else {
-            throw keys.error("expert_used_count", expected: "at most expert_count (\(experts))", found: "\(used)")
+            throw keys.error(
+                "expert_used_count",
+                expected: "at most expert_count (\(experts))",
+                found: "\(used)"
+            )
         }
         guard experts == 0 else { throw keys.refuse("expert_count \(experts)", known: "0 for llama") }
         self.init(

@@ -42,7 +42,11 @@ struct GGUFFields {
             throw config.error(key, expected: "an array of \(type.name)", found: value.kind)
         }
         guard array.count == count else {
-            throw config.error(key, expected: "\(count) elements, one for each token", found: "\(array.count)")
+            throw config.error(
+                key,
+                expected: "\(count) elements, one for each token",
+                found: "\(array.count)"
+            )
         }
         return array
     }

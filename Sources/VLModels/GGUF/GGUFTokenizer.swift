@@ -65,7 +65,9 @@ struct GGUFTokenizer {
         self.begin = begin
         var ends = [end, try token("eot_token_id")].compactMap { $0 }
         for text in Self.endTexts {
-            if let id = tokenizer.tokenID(of: text), tokenizer.isSpecial(id), !ends.contains(id) { ends.append(id) }
+            if let id = tokenizer.tokenID(of: text), tokenizer.isSpecial(id), !ends.contains(id) {
+                ends.append(id)
+            }
         }
         self.ends = ends
     }
