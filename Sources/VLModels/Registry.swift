@@ -45,6 +45,8 @@ package protocol ModelFamily: SendableMetatype {
     ) throws(LoadError) -> Network
     /// Weights of the model that a configuration describes, about.
     static func parameterCount(_ config: ConfigReader) throws(LoadError) -> Int
+    /// What a configuration says of its language model.
+    static func facts(_ config: ConfigReader) throws(LoadError) -> ModelFacts
     /// The processor of a folder, without its weights, and the tokens that end an answer.
     static func processor(_ folder: ModelFolder) throws(LoadError) -> (any Processor, endTokens: [Int32])
     /// Whether published checkpoints hold a tensor that the model does not use.
