@@ -33,8 +33,11 @@ package struct StoredTensor: Sendable {
     /// The number of elements.
     package var elementCount: Int { range.count / dtype.blockBytes * dtype.blockSize }
 
-    /// Gives the system a hint on how the bytes will be read.
-    package func advise(_ advice: MappedFile.Advice) { mapping.advise(advice, range) }
+    /// Gives the system a hint on how the bytes, or some of them, will be read.
+    package func advise(_ advice: MappedFile.Advice, _ part: Range<Int>? = nil) {
+        let part = (part ?? 0..<range.count).clamped(to: 0..<range.count)
+        mapping.advise(advice, range.lowerBound + part.lowerBound..<range.lowerBound + part.upperBound)
+    }
 }
 
 /// The tensors of a checkpoint by name, whatever kind of file holds them, and a record of which were read.

@@ -1,5 +1,6 @@
 import VLFormats
 import VLJSON
+import VLTensor
 
 /// Why a model folder does not give a model.
 package enum LoadError: Error, CustomStringConvertible {
@@ -13,6 +14,8 @@ package enum LoadError: Error, CustomStringConvertible {
     case shape(name: String, expected: [Int], found: [Int], file: String)
     /// A tensor has a type that this model cannot use.
     case type(name: String, found: String, file: String)
+    /// A tensor's rows are no whole blocks of its type.
+    case blocks(name: String, type: String, columns: Int, file: String)
     /// Tensors that nothing in the model reads.
     case unknownTensors(names: [String], count: Int, file: String)
     /// A file of the folder cannot be read or is damaged.
@@ -37,7 +40,10 @@ package enum LoadError: Error, CustomStringConvertible {
         case .shape(let name, let expected, let found, let file):
             "\(file): tensor '\(name)': expected shape \(expected), found \(found)"
         case .type(let name, let found, let file):
-            "\(file): tensor '\(name)': expected F32, F16 or BF16, found \(found)"
+            "\(file): tensor '\(name)': expected a type of "
+                + DType.allCases.map { $0.rawValue.uppercased() }.joined(separator: " ") + ", found \(found)"
+        case .blocks(let name, let type, let columns, let file):
+            "\(file): tensor '\(name)': expected rows of whole \(type) blocks, found rows of \(columns)"
         case .unknownTensors(let names, let count, let file):
             "\(file): \(count) tensors that this model does not have: "
                 + names.map { "'\($0)'" }.joined(separator: ", ") + (count > names.count ? ", …" : "")

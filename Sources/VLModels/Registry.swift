@@ -76,14 +76,17 @@ package enum Registry {
 
     /// Loads the model of a folder or of a GGUF file.
     ///
-    /// - Parameter onLayer: called with (layers read, layers in all).
+    /// - Parameters:
+    ///   - policy: in which types the matrices run.
+    ///   - onLayer: called with (layers read, layers in all).
     /// - Throws: `LoadError`.
     package static func load(
         _ path: String,
         run: Run,
+        policy: WeightPolicy = WeightPolicy(),
         onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(LoadError) -> LoadedModel {
-        if let model = try GGUFModel(at: path) { return try model.load(run, onLayer) }
+        if let model = try GGUFModel(at: path) { return try model.load(run, policy, onLayer) }
         let folder = try ModelFolder(path)
         let family = try family(folder.modelType)
         let (processor, ends) = try family.processor(folder)
@@ -94,7 +97,7 @@ package enum Registry {
             throw .format(error)
         }
         let source = CheckpointWeights(store)
-        let loader = WeightLoader(source, run)
+        let loader = WeightLoader(source, run, policy: policy)
         let network = try family.network(folder.config, Weights(loader), onLayer: onLayer)
         try source.requireAllRead(except: family.isUnused)
         return LoadedModel(

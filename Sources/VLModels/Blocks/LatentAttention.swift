@@ -33,20 +33,27 @@ enum LatentProjection: Sendable {
         let heads = config.heads
         let plain = config.plainSize
         if weights.contains("k_b_proj.weight") {
-            self = .split(
-                keys: try weights["k_b_proj"].matrix(
-                    "weight",
-                    heads * config.rank,
-                    plain,
-                    shape: [heads, config.rank, plain]
-                ),
-                values: try weights["v_b_proj"].matrix(
-                    "weight",
-                    heads * config.valueSize,
-                    config.rank,
-                    shape: [heads, config.valueSize, config.rank]
-                )
+            let keys = try weights["k_b_proj"].matrix(
+                "weight",
+                heads * config.rank,
+                plain,
+                shape: [heads, config.rank, plain]
             )
+            let values = try weights["v_b_proj"].matrix(
+                "weight",
+                heads * config.valueSize,
+                config.rank,
+                shape: [heads, config.valueSize, config.rank]
+            )
+            for (matrix, rows) in [(keys, config.rank), (values, config.valueSize)]
+            where matrix.type.isBlock && rows % WeightMatrix.groupRows != 0 {
+                throw .unsupported(
+                    file: weights.loader.source.name,
+                    what: "latent attention with \(rows) rows a head in \(matrix.type.rawValue)",
+                    known: "multiples of \(WeightMatrix.groupRows)"
+                )
+            }
+            self = .split(keys: keys, values: values)
         } else {
             self = .joined(
                 try weights["kv_b_proj"].matrix("weight", heads * (plain + config.valueSize), config.rank)

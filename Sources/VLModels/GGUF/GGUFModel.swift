@@ -82,7 +82,11 @@ package struct GGUFModel {
     /// The whole model.
     ///
     /// - Throws: `LoadError`.
-    func load(_ run: Run, _ onLayer: (Int, Int) -> Void) throws(LoadError) -> LoadedModel {
+    func load(
+        _ run: Run,
+        _ policy: WeightPolicy,
+        _ onLayer: (Int, Int) -> Void
+    ) throws(LoadError) -> LoadedModel {
         let config = try config()
         let (processor, ends) = try processor()
         guard processor.tokenizer.vocabularySize <= config.vocabularySize else {
@@ -93,7 +97,7 @@ package struct GGUFModel {
             )
         }
         let source = GGUFWeights(store, experts: config.experts)
-        let loader = WeightLoader(source, run)
+        let loader = WeightLoader(source, run, policy: policy)
         let network = try config.network(Weights(loader), onLayer: onLayer)
         try source.requireAllRead()
         return LoadedModel(

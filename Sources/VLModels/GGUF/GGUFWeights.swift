@@ -16,6 +16,13 @@ package final class GGUFWeights: WeightSource {
 
     package var owners: [any AnyObject & Sendable] { [store] }
 
+    package func release(_ name: String) {
+        guard let place = GGUFNames.place(of: name), let found = store.peek(place.name) else { return }
+        guard let slice = place.slice, experts > 0 else { return found.advise(.notNeeded) }
+        let size = found.byteCount / experts
+        found.advise(.notNeeded, slice * size..<(slice + 1) * size)
+    }
+
     package func contains(_ name: String) -> Bool {
         GGUFNames.place(of: name).map { store.peek($0.name) != nil } ?? false
     }
@@ -67,11 +74,10 @@ extension DType {
     ///
     /// - Throws: `LoadError.type` for types that no kernel computes with.
     static func stored(_ tensor: StoredTensor) throws(LoadError) -> DType {
-        switch tensor.dtype {
-        case .float32: .float32
-        case .bfloat16: .bfloat16
-        case .float16: .float16
-        default: throw .type(name: tensor.name, found: tensor.dtype.rawValue, file: tensor.file)
+        // Both name block formats alike, save for capitals.
+        guard let type = DType(rawValue: tensor.dtype.rawValue.lowercased()) else {
+            throw .type(name: tensor.name, found: tensor.dtype.rawValue, file: tensor.file)
         }
+        return type
     }
 }
