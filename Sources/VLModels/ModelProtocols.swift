@@ -61,6 +61,10 @@ package protocol Processor: Sendable {
     func tiles(_ pictures: [PixelBuffer], _ rule: TilingRule, pool: ThreadPool) -> [TiledPicture]
     /// Tiles as the vision tower takes them, [views, 3, tileSize, tileSize].
     func normalize(_ views: [PixelBuffer]) -> [Float]
+    /// Shapes that pictures are cut into, in tiles; none for a model that sees nothing.
+    var tileShapes: [(across: Int, down: Int)] { get }
+    /// What conversations are written by: the name of a template that we know; nil for none.
+    var templateName: String? { get }
     /// Tokens of a picture with so many local tiles.
     func imageTokens(tilesAcross: Int, tilesDown: Int) -> Int
 

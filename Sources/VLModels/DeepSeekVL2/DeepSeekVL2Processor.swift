@@ -95,6 +95,12 @@ package struct DeepSeekVL2Processor: Processor {
         return pictures.map { tiles($0, tiled: tiled, pool: pool) }
     }
 
+    package var tileShapes: [(across: Int, down: Int)] {
+        config.candidateResolutions.map { ($0.width / tileSize, $0.height / tileSize) }
+    }
+
+    package var templateName: String? { template.rawValue }
+
     package func imageTokens(tilesAcross: Int, tilesDown: Int) -> Int {
         let side = tokensAlongSide
         return side * (side + 1) + 1 + tilesDown * side * (tilesAcross * side + 1)
