@@ -43,6 +43,10 @@ package struct HostedAnswer {
     package var images: [PreparedImage]
     /// Which pictures were turned upright.
     package var pictures: [ConversationPicture]
+    /// Probabilities of the prompt's tokens but for the first, if they were asked for.
+    package var promptScores: [GeneratedToken]
+    /// Probabilities of the answer's tokens.
+    package var scores: [GeneratedToken]
 }
 
 /// A loaded model and what it needs to run: the synchronous heart of the library, confined to one thread.
@@ -131,21 +135,10 @@ package final class ModelHost {
         try parameters.validate()
         var prompts: [PreparedPrompt] = []
         for input in inputs { prompts.append(try prepare(input, tiling: tiling, exif: exif)) }
-        var options = GenerationOptions()
-        options.maxTokens = parameters.maxTokens
-        options.endTokens = loaded.endTokens
-        options.chunkSize = parameters.chunkSize
-        options.stopsAtLoops = parameters.stopsAtLoops
-        options.sampling.temperature = Float(parameters.temperature)
-        options.sampling.topK = parameters.topK
-        options.sampling.topP = Float(parameters.topP)
-        options.sampling.minP = Float(parameters.minP)
-        options.sampling.repetitionPenalty = Float(parameters.repetitionPenalty)
         let generator = Generator(language: loaded.language, vision: loaded.vision, run: run)
         var sequences: [Sequence] = []
         for (index, prompt) in prompts.enumerated() {
-            // Conversations of a batch draw different numbers, each the same as alone with its own seed.
-            options.sampling.seed = parameters.seed &+ UInt64(index)
+            let options = parameters.options(endTokens: loaded.endTokens, number: index)
             do throws(EngineError) {
                 sequences.append(try generator.sequence(prompt, options))
             } catch {
@@ -171,7 +164,13 @@ package final class ModelHost {
         for (index, sequence) in sequences.enumerated() {
             let answer = finished(sequence, texts[index], inputs[index], exif)
             answers.append(
-                HostedAnswer(answer: answer, images: prompts[index].images, pictures: inputs[index].pictures)
+                HostedAnswer(
+                    answer: answer,
+                    images: prompts[index].images,
+                    pictures: inputs[index].pictures,
+                    promptScores: sequence.promptScores,
+                    scores: sequence.tokens
+                )
             )
             _ = onEvent(index, .finished(answer))
         }

@@ -15,11 +15,13 @@ package enum FinishReason: String, Sendable {
     case cancelled
 }
 
-/// A generated token.
+/// A token of an answer, or of a prompt whose tokens are scored.
 package struct GeneratedToken: Sendable {
     package let id: Int32
     /// Natural logarithm of the probability that the model gave it, before penalties and temperature.
     package let logProbability: Float
+    /// The most probable tokens at its place, best first; none unless asked for.
+    package var best: [TokenProbability] = []
 }
 
 /// What a sequence is to generate.
@@ -32,6 +34,12 @@ package struct GenerationOptions: Sendable {
     package var chunkSize: Int?
     /// Stops when the answer repeats itself without end.
     package var stopsAtLoops = false
+    /// How many of the most probable tokens are reported at each place; 0 reports none.
+    package var bestTokens = 0
+    /// The first token of the prompt that is scored, with all that follow it; nil scores none.
+    ///
+    /// Nothing comes before token 0, so that it has no score.
+    package var scoredFrom: Int?
 
     package init() {}
 }
@@ -61,6 +69,8 @@ package final class Sequence {
     package let options: GenerationOptions
     package fileprivate(set) var tokens: [GeneratedToken] = []
     package fileprivate(set) var finish: FinishReason?
+    /// The scored tokens of the prompt: those from `scoredFrom` on, but never the first of all.
+    package fileprivate(set) var promptScores: [GeneratedToken] = []
     /// Prompt tokens whose keys and values were in the cache already.
     package fileprivate(set) var cachedTokens = 0
     fileprivate let cache: KVCache
@@ -115,7 +125,8 @@ package final class Generator {
     ) throws(EngineError) -> Sequence {
         guard !prompt.ids.isEmpty else { throw .emptyPrompt }
         let context = language.maxPositions
-        guard prompt.ids.count < context else {
+        // A prompt that is only looked at may fill the context.
+        guard prompt.ids.count < context || prompt.ids.count == context && options.maxTokens == 0 else {
             throw .contextTooLong(
                 tokens: prompt.ids.count,
                 context: context,
@@ -202,6 +213,7 @@ package final class Generator {
                 )
                 language.forward(x, batch, run)
                 if let trace = run.trace { trace.record("final_norm", language.finalNorm(x, run)) }
+                score(sequence, x, first: first)
                 if rows.upperBound == count {
                     let last = language.logits(
                         language.finalNorm(x[rows: rows.count - 1..<rows.count], run),
@@ -216,6 +228,39 @@ package final class Generator {
         }
         timings.prefill += (clock.now - start).seconds
         timings.prefilledTokens += count
+    }
+
+    /// Scores the tokens that follow the rows of `x`, positions from `first` on, if the sequence wants that.
+    private func score(_ sequence: Sequence, _ x: Matrix, first: Int) {
+        guard let scoredFrom = sequence.options.scoredFrom else { return }
+        let ids = sequence.prompt.ids
+        let end = min(first + x.rows, ids.count - 1)
+        // A vocabulary's logits for all rows at once would take more memory than the model.
+        let step = 32
+        for start in stride(from: max(first, scoredFrom - 1), to: end, by: step) {
+            run.scoped {
+                let part = start - first..<min(end, start + step) - first
+                let logits = language.logits(language.finalNorm(x[rows: part], run), run)
+                for row in 0..<part.count {
+                    let id = ids[start + row + 1]
+                    sequence.promptScores.append(scored(id, logits[row: row], sequence.options.bestTokens))
+                }
+            }
+        }
+    }
+
+    /// A token with its probability by `logits`, and the most probable ones.
+    private func scored(_ id: Int32, _ logits: UnsafeMutablePointer<Float>, _ best: Int) -> GeneratedToken {
+        let count = language.vocabularySize
+        let sum = run.logSumExp(logits, count: count)
+        let token = GeneratedToken(id: id, logProbability: logits[Int(id)] - sum)
+        guard best > 0 else { return token }
+        let all = UnsafeBufferPointer(start: logits, count: count)
+        return GeneratedToken(
+            id: id,
+            logProbability: token.logProbability,
+            best: TokenProbability.best(best, of: all, logSum: sum)
+        )
     }
 
     // MARK: Decode
@@ -264,10 +309,7 @@ package final class Generator {
         }
         let count = language.vocabularySize
         let id = sequence.sampler.next(UnsafeBufferPointer(start: logits, count: count))
-        let token = GeneratedToken(
-            id: id,
-            logProbability: logits[Int(id)] - run.logSumExp(logits, count: count)
-        )
+        let token = scored(id, logits, sequence.options.bestTokens)
         if sequence.options.endTokens.contains(id) {
             sequence.finish = .stop
         } else {
