@@ -49,30 +49,50 @@ package struct HostedAnswer {
     package var scores: [GeneratedToken]
 }
 
+/// A prompt that is to be answered.
+package struct HostedRequest {
+    package var prompt: PreparedPrompt
+    /// The pictures that boxes may lie on: the last one is the one that an answer speaks of.
+    package var pictures: [ConversationPicture]
+    /// What an earlier prompt left, to be continued.
+    package var memory: SequenceCache?
+
+    package init(prompt: PreparedPrompt, pictures: [ConversationPicture], memory: SequenceCache? = nil) {
+        self.prompt = prompt
+        self.pictures = pictures
+        self.memory = memory
+    }
+}
+
 /// A loaded model and what it needs to run: the synchronous heart of the library, confined to one thread.
 package final class ModelHost {
     package let loaded: LoadedModel
     package let run: Run
     package let loadSeconds: Double
     package private(set) var timings = GenerationTimings()
+    /// Pictures that were encoded already.
+    package let features: ImageFeatureCache
 
     /// Loads a model.
     ///
     /// - Parameters:
     ///   - path: a checkpoint's folder; nil for the default model.
     ///   - threads: nil for one a physical core.
+    ///   - featureBytes: most memory for pictures that were encoded already.
     ///   - onLayer: called with (layers read, layers in all).
     /// - Throws: `DeepSeekVLError`.
     package init(
         _ path: String?,
         threads: Int? = nil,
         compute: Compute = .auto,
+        featureBytes: Int = 256 << 20,
         onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(DeepSeekVLError) {
         let clock = ContinuousClock()
         let start = clock.now
         let folder: String
         if let path { folder = path } else { folder = try ModelLocation.defaultModel() }
+        features = ImageFeatureCache(budget: featureBytes)
         run = Run(pool: ThreadPool(threads: threads), compute: compute)
         do throws(LoadError) {
             loaded = try Registry.load(folder, run: run, onLayer: onLayer)
@@ -133,19 +153,45 @@ package final class ModelHost {
         onEvent: (Int, AnswerEvent) -> Bool = { _, _ in true }
     ) throws(DeepSeekVLError) -> [HostedAnswer] {
         try parameters.validate()
-        var prompts: [PreparedPrompt] = []
-        for input in inputs { prompts.append(try prepare(input, tiling: tiling, exif: exif)) }
-        let generator = Generator(language: loaded.language, vision: loaded.vision, run: run)
+        var requests: [HostedRequest] = []
+        for input in inputs {
+            let prompt = try prepare(input, tiling: tiling, exif: exif)
+            requests.append(HostedRequest(prompt: prompt, pictures: input.pictures))
+        }
+        return try answer(requests, parameters, exif: exif, onEvent: onEvent)
+    }
+
+    private var generator: Generator {
+        Generator(language: loaded.language, vision: loaded.vision, run: run, features: features)
+    }
+
+    /// An empty cache for prompts that continue each other.
+    package func sequenceCache() -> SequenceCache { generator.sequenceCache() }
+
+    /// Answers prompts together; each answer is what it would be alone.
+    ///
+    /// - Parameter onEvent: called with the prompt's number; returns false to cancel.
+    /// - Throws: `DeepSeekVLError`.
+    package func answer(
+        _ requests: [HostedRequest],
+        _ parameters: Parameters,
+        exif: EXIFOrientation = .apply,
+        onEvent: (Int, AnswerEvent) -> Bool = { _, _ in true }
+    ) throws(DeepSeekVLError) -> [HostedAnswer] {
+        try parameters.validate()
+        let generator = generator
         var sequences: [Sequence] = []
-        for (index, prompt) in prompts.enumerated() {
+        for (index, request) in requests.enumerated() {
             let options = parameters.options(endTokens: loaded.endTokens, number: index)
             do throws(EngineError) {
-                sequences.append(try generator.sequence(prompt, options))
+                sequences.append(
+                    try generator.sequence(request.prompt, options, continuing: request.memory)
+                )
             } catch {
                 throw DeepSeekVLError(error)
             }
         }
-        var texts = prompts.map { _ in AnswerText(loaded.tokenizer, stop: parameters.stop) }
+        var texts = requests.map { _ in AnswerText(loaded.tokenizer, stop: parameters.stop) }
         generator.generate(sequences) { event in
             switch event {
             case .tilesEncoded(let done, let total): return onEvent(0, .tilesEncoded(done, of: total))
@@ -162,12 +208,13 @@ package final class ModelHost {
         timings = generator.timings
         var answers: [HostedAnswer] = []
         for (index, sequence) in sequences.enumerated() {
-            let answer = finished(sequence, texts[index], inputs[index], exif)
+            let request = requests[index]
+            let answer = finished(sequence, texts[index], request.pictures, exif)
             answers.append(
                 HostedAnswer(
                     answer: answer,
-                    images: prompts[index].images,
-                    pictures: inputs[index].pictures,
+                    images: request.prompt.images,
+                    pictures: request.pictures,
                     promptScores: sequence.promptScores,
                     scores: sequence.tokens
                 )
@@ -180,14 +227,14 @@ package final class ModelHost {
     private func finished(
         _ sequence: Sequence,
         _ text: AnswerText,
-        _ input: ConversationInput,
+        _ pictures: [ConversationPicture],
         _ exif: EXIFOrientation
     ) -> Answer {
         let parser = GroundingParser(text.visibleBytes, tokens: text.tokenEnds)
-        let image = input.pictures.count - 1
+        let image = pictures.count - 1
         var objects: [GroundedObject] = []
         if image >= 0 {
-            let decoded = input.pictures[image].decoded
+            let decoded = pictures[image].decoded
             let seen = exif == .apply ? decoded.orientation : .upright
             let swaps = seen.swapsSides
             let width = swaps ? decoded.stored.height : decoded.stored.width

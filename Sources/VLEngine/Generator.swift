@@ -57,6 +57,9 @@ package struct GenerationTimings: Sendable {
     package var vision = 0.0
     package var prefill = 0.0
     package var decode = 0.0
+    /// Tiles that went through the vision tower.
+    package var encodedTiles = 0
+    /// Tokens of prompts that were computed; those that a cache held already are not counted.
     package var prefilledTokens = 0
     package var decodedTokens = 0
 
@@ -72,19 +75,30 @@ package final class Sequence {
     /// The scored tokens of the prompt: those from `scoredFrom` on, but never the first of all.
     package fileprivate(set) var promptScores: [GeneratedToken] = []
     /// Prompt tokens whose keys and values were in the cache already.
-    package fileprivate(set) var cachedTokens = 0
-    fileprivate let cache: KVCache
+    package let cachedTokens: Int
+    /// Keys and values of the prompt and the answer, for a sequence that continues this one.
+    package let memory: SequenceCache
+    fileprivate var content: SequenceContent
+    fileprivate let claim: Int
     fileprivate var sampler: Sampler
 
+    fileprivate var cache: KVCache { memory.cache }
+
+    /// - Parameter cachedTokens: positions of the prompt that `memory` holds.
     fileprivate init(
         _ prompt: PreparedPrompt,
+        _ content: SequenceContent,
         _ options: GenerationOptions,
-        _ cache: KVCache,
+        _ memory: SequenceCache,
+        cachedTokens: Int,
         vocabularySize: Int
     ) {
         self.prompt = prompt
+        self.content = content
         self.options = options
-        self.cache = cache
+        self.memory = memory
+        self.cachedTokens = cachedTokens
+        claim = memory.claim(content, keeping: cachedTokens)
         sampler = Sampler(options.sampling, vocabularySize: vocabularySize, prompt: prompt.ids)
         tokens.reserveCapacity(options.maxTokens)
     }
@@ -98,30 +112,43 @@ package final class Generator {
     private let vision: (any VisionEncoder)?
     package let run: Run
     private let layout: CacheLayout
+    private let features: ImageFeatureCache?
     package private(set) var timings = GenerationTimings()
 
-    /// - Parameter cacheType: type of the key-value cache; nil means float32 for the reference path and bfloat16 else.
+    /// - Parameters:
+    ///   - features: where encoded pictures are looked for and kept.
+    ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and bfloat16 else.
     package init(
         language: any LanguageModel,
         vision: (any VisionEncoder)?,
         run: Run,
+        features: ImageFeatureCache? = nil,
         cacheType: DType? = nil
     ) {
         self.language = language
         self.vision = vision
         self.run = run
+        self.features = features
         layout = language.cacheLayout(cacheType ?? (run.compute == .float32 ? .float32 : .bfloat16))
     }
 
     /// Bytes of the cache for a token.
     package var cacheBytesPerToken: Int { layout.bytesPerToken }
 
+    /// An empty cache for sequences that continue each other.
+    package func sequenceCache() -> SequenceCache {
+        SequenceCache(layout, maximum: language.maxPositions)
+    }
+
     /// A sequence with memory for its prompt and its answer.
     ///
-    /// - Throws: `EngineError.contextTooLong` if the prompt leaves no room for a token.
+    /// - Parameter memory: what an earlier sequence left: as much of it as this prompt begins with is not computed
+    ///   again, the rest is forgotten. The answer is the same as without.
+    /// - Throws: `EngineError.contextTooLong` if the prompt leaves no room for a token; `memory` is untouched then.
     package func sequence(
         _ prompt: PreparedPrompt,
-        _ options: GenerationOptions
+        _ options: GenerationOptions,
+        continuing memory: SequenceCache? = nil
     ) throws(EngineError) -> Sequence {
         guard !prompt.ids.isEmpty else { throw .emptyPrompt }
         let context = language.maxPositions
@@ -136,14 +163,31 @@ package final class Generator {
         for id in prompt.ids where id < 0 || Int(id) >= language.vocabularySize {
             throw .tokenOutOfRange(id: Int(id), vocabulary: language.vocabularySize)
         }
-        let maximum = min(context, prompt.ids.count + options.maxTokens)
-        let cache = KVCache(layout, maximum: maximum)
-        cache.reserve(maximum)
-        return Sequence(prompt, options, cache, vocabularySize: language.vocabularySize)
+        let content = SequenceContent(prompt)
+        var kept = 0
+        if let memory {
+            precondition(memory.cache.layout == layout, "a cache of another model")
+            // The last token is computed in any case, as are those before scored ones: their logits are needed.
+            kept = min(memory.content.commonCount(with: content), prompt.ids.count - 1)
+            if let scoredFrom = options.scoredFrom { kept = min(kept, max(0, scoredFrom - 1)) }
+        }
+        let memory = memory ?? sequenceCache()
+        memory.cache.reserve(min(context, prompt.ids.count + options.maxTokens))
+        return Sequence(
+            prompt,
+            content,
+            options,
+            memory,
+            cachedTokens: kept,
+            vocabularySize: language.vocabularySize
+        )
     }
 
     /// Generates all sequences to their ends; `onEvent` returns false to cancel all that are unfinished.
     package func generate(_ sequences: [Sequence], onEvent: (GenerationEvent) -> Bool) {
+        for sequence in sequences {
+            precondition(sequence.claim == sequence.memory.claims, "a sequence whose cache another one took")
+        }
         var cancelled = false
         func report(_ event: GenerationEvent) {
             if !onEvent(event) { cancelled = true }
@@ -169,6 +213,10 @@ package final class Generator {
             sequence.finish = .cancelled
             report(.finished(sequence: index, .cancelled))
         }
+        for sequence in sequences {
+            sequence.content.append(sequence.tokens.map(\.id))
+            sequence.memory.settle(sequence.content)
+        }
     }
 
     // MARK: Prefill
@@ -180,35 +228,30 @@ package final class Generator {
         _ report: (GenerationEvent) -> Void
     ) {
         let prompt = sequence.prompt
+        let known = sequence.cachedTokens
         let count = prompt.ids.count
         let hidden = language.hiddenSize
         let clock = ContinuousClock()
         var start = clock.now
-        let embeddings = UnsafeMutablePointer<Float>.allocate(capacity: count * hidden)
+        // Rows of the tokens that are not in the cache.
+        let embeddings = UnsafeMutablePointer<Float>.allocate(capacity: (count - known) * hidden)
         defer { embeddings.deallocate() }
-        let all = Matrix(embeddings, rows: count, columns: hidden)
-        prompt.ids.withUnsafeBufferPointer { language.embed($0, into: all, run) }
-        let tiles = prompt.images.reduce(0) { $0 + $1.tiles }
-        var tilesDone = 0
-        for span in prompt.spans {
-            guard let vision, !isCancelled() else { return }
-            let image = prompt.images[span.image]
-            vision.embed(image, into: all[rows: span.start..<span.start + span.count], run) { done in
-                report(.tilesEncoded(tilesDone + done, of: tiles))
-            }
-            tilesDone += image.tiles
+        let all = Matrix(embeddings, rows: count - known, columns: hidden)
+        prompt.ids.withUnsafeBufferPointer {
+            language.embed(UnsafeBufferPointer(rebasing: $0[known...]), into: all, run)
         }
+        guard embedPictures(sequence, into: all, isCancelled, report) else { return }
         run.trace?.record("inputs_embeds", all)
         timings.vision += (clock.now - start).seconds
 
         start = clock.now
         let chunk = max(1, sequence.options.chunkSize ?? count)
-        for first in stride(from: 0, to: count, by: chunk) {
+        for first in stride(from: known, to: count, by: chunk) {
             if isCancelled() { return }
             let rows = first..<min(count, first + chunk)
             run.scoped {
                 let x = run.workspace.matrix(rows.count, hidden)
-                x.pointer.update(from: all[row: rows.lowerBound], count: rows.count * hidden)
+                x.pointer.update(from: all[row: rows.lowerBound - known], count: rows.count * hidden)
                 let batch = Batch([Segment(rows: 0..<rows.count, cache: sequence.cache, firstPosition: first)]
                 )
                 language.forward(x, batch, run)
@@ -227,7 +270,58 @@ package final class Generator {
             report(.tokensPrefilled(rows.upperBound, of: count))
         }
         timings.prefill += (clock.now - start).seconds
-        timings.prefilledTokens += count
+        timings.prefilledTokens += count - known
+    }
+
+    /// Writes the pictures' embeddings over the rows of their tokens, which begin behind the cached ones.
+    ///
+    /// - Returns: false if it was cancelled.
+    private func embedPictures(
+        _ sequence: Sequence,
+        into all: Matrix,
+        _ isCancelled: () -> Bool,
+        _ report: (GenerationEvent) -> Void
+    ) -> Bool {
+        let prompt = sequence.prompt
+        let known = sequence.cachedTokens
+        let hidden = all.columns
+        let pictures = zip(prompt.spans, sequence.content.places).filter { $0.0.start + $0.0.count > known }
+        // A trace wants to see how a picture is encoded.
+        let features = run.trace == nil ? features : nil
+        let before = timings.encodedTiles
+        var seen: Set<ImageKey> = []
+        let tiles = pictures.reduce(0) { sum, picture in
+            let isNew = features.map { !$0.contains(picture.1.key) && seen.insert(picture.1.key).inserted }
+            return isNew ?? true ? sum + prompt.images[picture.0.image].tiles : sum
+        }
+        for (span, place) in pictures {
+            guard let vision, !isCancelled() else { return false }
+            var values = features?.features(place.key)
+            if values == nil {
+                let image = prompt.images[span.image]
+                let done = timings.encodedTiles
+                let new = [Float](unsafeUninitializedCapacity: span.count * hidden) { buffer, initialized in
+                    guard let base = buffer.baseAddress else { return }
+                    base.initialize(repeating: 0, count: span.count * hidden)
+                    initialized = span.count * hidden
+                    vision.embed(image, into: Matrix(base, rows: span.count, columns: hidden), run) { tile in
+                        timings.encodedTiles = done + tile
+                        report(.tilesEncoded(done + tile - before, of: tiles))
+                    }
+                }
+                features?.store(new, for: place.key)
+                values = new
+            }
+            let skipped = max(0, known - span.start)
+            values?.withUnsafeBufferPointer { values in
+                guard let base = values.baseAddress else { return }
+                all[row: span.start + skipped - known].update(
+                    from: base + skipped * hidden,
+                    count: (span.count - skipped) * hidden
+                )
+            }
+        }
+        return true
     }
 
     /// Scores the tokens that follow the rows of `x`, positions from `first` on, if the sequence wants that.

@@ -50,6 +50,8 @@ package protocol Processor: Sendable {
     var tokenizer: Tokenizer { get }
     /// What stands for a picture in a text; nil for a model that sees nothing.
     var imageTag: String? { get }
+    /// Names of the user and the assistant in the messages of a conversation.
+    var roles: (user: String, assistant: String) { get }
     /// Side of a tile in pixels; 0 for a model that sees nothing.
     var tileSize: Int { get }
 
@@ -59,6 +61,9 @@ package protocol Processor: Sendable {
     func normalize(_ views: [PixelBuffer]) -> [Float]
     /// Tokens of a picture with so many local tiles.
     func imageTokens(tilesAcross: Int, tilesDown: Int) -> Int
+
+    /// What a rule comes to in a conversation with so many pictures.
+    func resolve(_ rule: TilingRule, pictures: Int) -> TilingRule
 
     /// Checks roles and image tags of a conversation before any picture is cut.
     ///
@@ -81,6 +86,15 @@ package protocol Processor: Sendable {
 }
 
 extension Processor {
+    /// Families that always cut a picture the same way.
+    package func resolve(_ rule: TilingRule, pictures: Int) -> TilingRule { .always }
+
+    /// How often a text says where a picture goes.
+    package func imageTags(_ text: String) -> Int {
+        guard let imageTag else { return 0 }
+        return ConversationTemplate.imageTags(text, tag: imageTag)
+    }
+
     /// All pictures of a conversation as the vision tower takes them, in its order.
     package func prepare(_ pictures: [PixelBuffer], _ rule: TilingRule, pool: ThreadPool) -> [PreparedImage] {
         tiles(pictures, rule, pool: pool).map { cut in

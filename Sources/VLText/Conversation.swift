@@ -211,15 +211,17 @@ package enum ConversationTemplate: String, Sendable, CaseIterable {
     }
 
     /// A text cut at its image tags.
-    private static func pieces(_ text: String) -> (list: [String], isSingle: Bool) {
-        let list = text.utf8.split(separator: imageTag.utf8, omittingEmptySubsequences: false).map {
+    private static func pieces(_ text: String, tag: String = imageTag) -> (list: [String], isSingle: Bool) {
+        let list = text.utf8.split(separator: tag.utf8, omittingEmptySubsequences: false).map {
             String(Substring($0))
         }
         return (list, list.count == 1)
     }
 
     /// Number of image tags in a text.
-    package static func imageTags(_ text: String) -> Int { pieces(text).list.count - 1 }
+    package static func imageTags(_ text: String, tag: String = imageTag) -> Int {
+        pieces(text, tag: tag).list.count - 1
+    }
 }
 
 /// Python's ideas of texts where the official code relies on them.
