@@ -54,7 +54,7 @@ public final class DeepSeekModel: Sendable {
             for picture in pictures {
                 read.append(try PictureSource.read(picture, number: read.count + 1))
             }
-            let input = ConversationFile.question(question, system: system, pictures: read)
+            let input = ConversationInput(form: .question(question, system: system), pictures: read)
             _ = try host.answer([input], parameters, tiling: tiling, exif: exif) { report($1) }
         }
     }

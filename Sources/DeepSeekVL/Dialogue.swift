@@ -294,8 +294,8 @@ package final class Dialogue {
             var asked = Array(turns[first...index])
             asked[asked.count - 1].answer = ""
             let question = try prompt(asked, seen)
-            // The end token that the next turn's prompt has behind the answer.
-            let answered = try prompt(turns[first...index], seen).ids.count + 1
+            // The next turn's prompt has an end token behind the answer.
+            let answer = try tokenCount(conversation.turns[index].answer) + 1
             let costs = try question.spans.suffix(count).enumerated().map {
                 place,
                 span throws(DeepSeekVLError) in
@@ -311,13 +311,22 @@ package final class Dialogue {
                     number: index,
                     text: question.ids.count - before - costs.reduce(0) { $0 + $1.tokens },
                     images: costs,
-                    answer: answered - question.ids.count
+                    answer: answer
                 )
             )
-            before = answered
+            before = question.ids.count + answer
             imagesBefore += count
         }
         return report
+    }
+
+    /// Tokens of a text by itself.
+    private func tokenCount(_ text: String) throws(DeepSeekVLError) -> Int {
+        do throws(TokenizerError) {
+            return try processor.tokenizer.encode(PythonText.strip(text)).count
+        } catch {
+            throw .request(description: error.description)
+        }
     }
 
     /// What the system text adds to a prompt.

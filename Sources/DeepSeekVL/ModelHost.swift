@@ -21,6 +21,8 @@ package struct ConversationPicture: Sendable {
 package struct ConversationInput: Sendable {
     /// How the text becomes a prompt.
     package enum Form: Sendable {
+        /// One question; pictures whose places it does not say come first.
+        case question(String, system: String?)
         /// Messages through the model's template.
         case messages([Message])
         /// A ready prompt, taken as it is or put into the template (the official processor's prompt mode).
@@ -69,6 +71,7 @@ package final class ModelHost {
     package let loaded: LoadedModel
     package let run: Run
     package let loadSeconds: Double
+    private let cacheType: DType?
     package private(set) var timings = GenerationTimings()
     /// Pictures that were encoded already.
     package let features: ImageFeatureCache
@@ -78,6 +81,8 @@ package final class ModelHost {
     /// - Parameters:
     ///   - path: a checkpoint's folder; nil for the default model.
     ///   - threads: nil for one a physical core.
+    ///   - weights: in which types the matrices run; as they are stored if omitted.
+    ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and bfloat16 else.
     ///   - featureBytes: most memory for pictures that were encoded already.
     ///   - onLayer: called with (layers read, layers in all).
     /// - Throws: `DeepSeekVLError`.
@@ -85,6 +90,8 @@ package final class ModelHost {
         _ path: String?,
         threads: Int? = nil,
         compute: Compute = .auto,
+        weights: WeightPolicy = WeightPolicy(),
+        cacheType: DType? = nil,
         featureBytes: Int = 256 << 20,
         onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(DeepSeekVLError) {
@@ -94,8 +101,9 @@ package final class ModelHost {
         if let path { folder = path } else { folder = try ModelLocation.defaultModel() }
         features = ImageFeatureCache(budget: featureBytes)
         run = Run(pool: ThreadPool(threads: threads), compute: compute)
+        self.cacheType = cacheType
         do throws(LoadError) {
-            loaded = try Registry.load(folder, run: run, onLayer: onLayer)
+            loaded = try Registry.load(folder, run: run, policy: weights, onLayer: onLayer)
         } catch {
             throw DeepSeekVLError(error)
         }
@@ -118,15 +126,25 @@ package final class ModelHost {
         tiling: Tiling,
         exif: EXIFOrientation
     ) throws(DeepSeekVLError) -> PreparedPrompt {
+        guard input.pictures.isEmpty || loaded.vision != nil else {
+            throw .conversation(
+                description:
+                    "\(name): expected a conversation without images, since the model sees none, found \(input.pictures.count)"
+            )
+        }
         let pictures = input.pictures.map { exif == .apply ? $0.decoded.upright : $0.decoded.stored }
         let rule = tiling.rule
         // Tags and pictures are matched before any picture is cut, so that a mistake costs nothing.
         do throws(PromptError) {
             switch input.form {
+            case .question(let text, let system):
+                return try prompt(
+                    loaded.processor.question(text, system: system, imageCount: pictures.count),
+                    pictures,
+                    rule
+                )
             case .messages(let messages):
-                try loaded.processor.check(messages)
-                let images = loaded.processor.prepare(pictures, rule, pool: run.pool)
-                return try loaded.processor.prompt(messages, images: images)
+                return try prompt(messages, pictures, rule)
             case .prompt(let text, let appliesTemplate, let system):
                 let images = loaded.processor.prepare(pictures, rule, pool: run.pool)
                 return try loaded.processor.prompt(
@@ -139,6 +157,16 @@ package final class ModelHost {
         } catch {
             throw .conversation(description: error.description)
         }
+    }
+
+    private func prompt(
+        _ messages: [Message],
+        _ pictures: [PixelBuffer],
+        _ rule: TilingRule
+    ) throws(PromptError) -> PreparedPrompt {
+        try loaded.processor.check(messages)
+        let images = loaded.processor.prepare(pictures, rule, pool: run.pool)
+        return try loaded.processor.prompt(messages, images: images)
     }
 
     /// Answers conversations together; each answer is what it would be alone.
@@ -162,7 +190,13 @@ package final class ModelHost {
     }
 
     private var generator: Generator {
-        Generator(language: loaded.language, vision: loaded.vision, run: run, features: features)
+        Generator(
+            language: loaded.language,
+            vision: loaded.vision,
+            run: run,
+            features: features,
+            cacheType: cacheType
+        )
     }
 
     /// An empty cache for prompts that continue each other.
@@ -181,8 +215,11 @@ package final class ModelHost {
         try parameters.validate()
         let generator = generator
         var sequences: [Sequence] = []
-        for (index, request) in requests.enumerated() {
-            let options = parameters.options(endTokens: loaded.endTokens, number: index)
+        // All begin with the same seed: each is what it would be alone.
+        var options = parameters.options
+        options.endTokens = loaded.endTokens
+        options.penalizesPrompt = loaded.processor.penalizesPrompt
+        for request in requests {
             do throws(EngineError) {
                 sequences.append(
                     try generator.sequence(request.prompt, options, continuing: request.memory)

@@ -34,13 +34,10 @@ public struct Parameters: Sendable, Equatable {
     /// The defaults.
     public init() {}
 
-    /// The engine's form of these.
-    ///
-    /// - Parameter number: place in a batch: its members draw different numbers, each as alone with its own seed.
-    package func options(endTokens: [Int32], number: Int = 0) -> GenerationOptions {
+    /// The engine's form of these, without what a model adds.
+    package var options: GenerationOptions {
         var options = GenerationOptions()
         options.maxTokens = maxTokens
-        options.endTokens = endTokens
         options.chunkSize = chunkSize
         options.stopsAtLoops = stopsAtLoops
         options.bestTokens = bestTokens
@@ -50,7 +47,7 @@ public struct Parameters: Sendable, Equatable {
         options.sampling.topP = Float(topP)
         options.sampling.minP = Float(minP)
         options.sampling.repetitionPenalty = Float(repetitionPenalty)
-        options.sampling.seed = seed &+ UInt64(number)
+        options.sampling.seed = seed
         return options
     }
 

@@ -137,7 +137,7 @@ extension SigLIPConfig {
 
 extension ProjectorConfig {
     /// Reads `projector_config`.
-    init(_ reader: ConfigReader) throws(LoadError) {
+    package init(_ reader: ConfigReader) throws(LoadError) {
         let projector = try reader.object("projector_config")
         func int(_ key: String, _ range: ClosedRange<Int>, _ fallback: Int) throws(LoadError) -> Int {
             try projector?.int(key, range, default: fallback) ?? fallback
@@ -239,17 +239,6 @@ extension DeepSeekVL2Config {
     /// Numbers in all matrices, about: what the weights take is this times the bytes of one.
     package var parameterCount: Int {
         let tower = vision.layers * vision.width * (4 * vision.width + 2 * vision.mlpWidth)
-        var language = language.hiddenSize * 2 * language.vocabularySize
-        for layer in self.language.layers {
-            switch layer {
-            case .dense(let innerSize): language += 3 * self.language.hiddenSize * innerSize
-            case .experts(let experts):
-                language +=
-                    3 * self.language.hiddenSize
-                    * (experts.count * experts.innerSize + experts.sharedInnerSize)
-            }
-        }
-        let dense = self.language.activeParameters
-        return tower + max(language, dense)
+        return tower + language.parameterCount
     }
 }
