@@ -1,0 +1,129 @@
+import VLFormats
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// Where the cache lies and how the hub is reached: what the environment says, as `huggingface_hub` reads it.
+package struct HubSettings: Sendable {
+    /// The cache's folder.
+    package var cache: String
+    /// The hub's address, without a slash at its end.
+    package var endpoint: String
+    /// What authorizes requests to the hub, and to nobody else.
+    package var token: String?
+    /// Whether no request may be made.
+    package var isOffline: Bool
+
+    /// Settings given one by one.
+    package init(cache: String, endpoint: String, token: String? = nil, isOffline: Bool = false) {
+        self.cache = cache
+        self.endpoint = endpoint
+        self.token = token
+        self.isOffline = isOffline
+    }
+
+    /// Reads the environment, and the file with the token.
+    ///
+    /// - Parameters:
+    ///   - cache: a folder that wins over the environment.
+    ///   - environment: gives a variable's value, or nil.
+    /// - Throws: `HubError.variable` for a token that no header can carry.
+    package init(
+        cache: String? = nil,
+        environment: (String) -> String? = HubSettings.variable
+    ) throws(HubError) {
+        func value(_ names: String...) -> String? {
+            for name in names {
+                if let text = environment(name), !text.isEmpty { return text }
+            }
+            return nil
+        }
+        func folder(_ text: String) -> String { Self.expanded(text, environment) }
+        func isTrue(_ name: String) -> Bool {
+            ["1", "ON", "YES", "TRUE"].contains((environment(name) ?? "").uppercased())
+        }
+        let home =
+            value("HF_HOME").map(folder)
+            ?? folder((value("XDG_CACHE_HOME") ?? "~/.cache") + "/huggingface")
+        self.cache =
+            cache ?? value("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE").map(folder) ?? home + "/hub"
+        var endpoint = value("HF_ENDPOINT") ?? "https://huggingface.co"
+        while endpoint.hasSuffix("/") { endpoint.removeLast() }
+        self.endpoint = endpoint
+        isOffline = isTrue("HF_HUB_OFFLINE") || isTrue("TRANSFORMERS_OFFLINE")
+        if isTrue("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
+            token = nil
+        } else if let text = value("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") {
+            token = try Self.cleaned(text, from: "HF_TOKEN")
+        } else {
+            let file = value("HF_TOKEN_PATH").map(folder) ?? home + "/token"
+            token = try Self.token(file: file)
+        }
+    }
+
+    /// A variable of this process.
+    package static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+
+    private static func token(file: String) throws(HubError) -> String? {
+        guard FileContents.exists(file) else { return nil }
+        let bytes: [UInt8]
+        do throws(FormatError) {
+            bytes = try FileContents.read(file, limit: 4096)
+        } catch {
+            throw .file(error)
+        }
+        return try cleaned(String(decoding: bytes, as: UTF8.self), from: file)
+    }
+
+    /// A token without the white space around it; nil if nothing is left.
+    private static func cleaned(_ text: String, from place: String) throws(HubError) -> String? {
+        let isSpace: (UInt8) -> Bool = { $0 == 0x20 || (0x09...0x0D).contains($0) }
+        let bytes = text.utf8.drop(while: isSpace).reversed().drop(while: isSpace).reversed()
+        guard bytes.allSatisfy({ (0x21...0x7E).contains($0) }), bytes.count <= 4096 else {
+            throw .variable(place, expected: "a token of visible ASCII characters")
+        }
+        return bytes.isEmpty ? nil : String(decoding: Array(bytes), as: UTF8.self)
+    }
+
+    /// A path with `~` at its beginning and `$NAME` and `${NAME}` replaced; unknown variables stay.
+    private static func expanded(_ path: String, _ environment: (String) -> String?) -> String {
+        var result: [UInt8] = []
+        var rest = Array(path.utf8)[...]
+        if rest.first == UInt8(ascii: "~"), rest.count == 1 || rest.dropFirst().first == UInt8(ascii: "/"),
+            let home = environment("HOME")
+        {
+            result += home.utf8
+            rest = rest.dropFirst()
+        }
+        let isName: (UInt8) -> Bool = {
+            switch $0 {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"):
+                true
+            default: false
+            }
+        }
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "$") else {
+                result.append(byte)
+                continue
+            }
+            let isBraced = rest.first == UInt8(ascii: "{")
+            let name = (isBraced ? rest.dropFirst() : rest).prefix(while: isName)
+            let end = name.endIndex
+            let isClosed = !isBraced || (end < rest.endIndex && rest[end] == UInt8(ascii: "}"))
+            if isClosed, !name.isEmpty, let value = environment(String(decoding: name, as: UTF8.self)) {
+                result += value.utf8
+                rest = rest[(isBraced ? end + 1 : end)...]
+            } else {
+                result.append(byte)
+            }
+        }
+        return String(decoding: result, as: UTF8.self)
+    }
+}
