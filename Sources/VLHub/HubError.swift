@@ -35,7 +35,7 @@ extension HubError: CustomStringConvertible {
             "\(repository): expected names of files within the repository, found '\(found.excerpt(limit: 120))'"
         case .variable(let name, let expected): "\(name): expected \(expected), found something else"
         case .notCached(let reference, let cache):
-            "model '\(reference)': expected in the cache '\(cache)', found nothing; "
+            "model '\(reference)': expected a path, or a model in the cache '\(cache)', found neither; "
                 + "'deepseek-vl pull \(reference)' downloads it"
         case .incomplete(let reference, let folder, let missing):
             "\(folder): expected \(missing), found none; 'deepseek-vl pull \(reference)' completes it"

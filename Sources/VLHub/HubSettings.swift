@@ -37,21 +37,11 @@ package struct HubSettings: Sendable {
         cache: String? = nil,
         environment: (String) -> String? = HubSettings.variable
     ) throws(HubError) {
-        func value(_ names: String...) -> String? {
-            for name in names {
-                if let text = environment(name), !text.isEmpty { return text }
-            }
-            return nil
-        }
-        func folder(_ text: String) -> String { Self.expanded(text, environment) }
         func isTrue(_ name: String) -> Bool {
             ["1", "ON", "YES", "TRUE"].contains((environment(name) ?? "").uppercased())
         }
-        let home =
-            value("HF_HOME").map(folder)
-            ?? folder((value("XDG_CACHE_HOME") ?? "~/.cache") + "/huggingface")
-        self.cache =
-            cache ?? value("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE").map(folder) ?? home + "/hub"
+        func value(_ names: String...) -> String? { Self.first(of: names, environment) }
+        self.cache = cache ?? Self.cacheFolder(environment)
         var endpoint = value("HF_ENDPOINT") ?? "https://huggingface.co"
         while endpoint.hasSuffix("/") { endpoint.removeLast() }
         self.endpoint = endpoint
@@ -61,9 +51,28 @@ package struct HubSettings: Sendable {
         } else if let text = value("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") {
             token = try Self.cleaned(text, from: "HF_TOKEN")
         } else {
-            let file = value("HF_TOKEN_PATH").map(folder) ?? home + "/token"
-            token = try Self.token(file: file)
+            let file = value("HF_TOKEN_PATH").map { Self.expanded($0, environment) }
+            token = try Self.token(file: file ?? Self.home(environment) + "/token")
         }
+    }
+
+    /// The cache's folder, as the environment says.
+    package static func cacheFolder(_ environment: (String) -> String? = HubSettings.variable) -> String {
+        first(of: ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"], environment).map { expanded($0, environment) }
+            ?? home(environment) + "/hub"
+    }
+
+    private static func home(_ environment: (String) -> String?) -> String {
+        let base = first(of: ["XDG_CACHE_HOME"], environment) ?? "~/.cache"
+        return expanded(first(of: ["HF_HOME"], environment) ?? base + "/huggingface", environment)
+    }
+
+    /// The first of some variables that is set and not empty.
+    private static func first(of names: [String], _ environment: (String) -> String?) -> String? {
+        for name in names {
+            if let text = environment(name), !text.isEmpty { return text }
+        }
+        return nil
     }
 
     /// A variable of this process.

@@ -17,7 +17,7 @@ struct DeepSeekVLCommand: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             AskCommand.self, EvalCommand.self, BenchCommand.self, TokenizeCommand.self,
-            PreprocessCommand.self,
+            PreprocessCommand.self, PullCommand.self,
         ]
     )
 
