@@ -120,7 +120,10 @@ let package = Package(
         house.tests("TensorTests", ["VLTensor", "CVLKernels", "CVLPool"]),
         house.tests("JSONTests", ["VLJSON"]),
         house.tests("FormatsTests", ["VLFormats", "VLJSON"]),
-        house.tests("HubTests", ["VLHub", "VLPull", "VLFormats", "VLJSON"]),
+        house.tests(
+            "HubTests",
+            ["VLHub", "VLPull", "VLFormats", "VLJSON", "deepseek-vl", .product(name: "Crypto", package: "swift-crypto")]
+        ),
         house.tests("TextTests", ["VLText", "VLJSON"]),
         house.tests("ImageTests", ["VLImage", "VLJSON"]),
         house.tests("EngineTests", ["VLEngine", "VLFormats", "VLJSON"]),

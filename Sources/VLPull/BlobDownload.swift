@@ -78,28 +78,28 @@ struct BlobDownload: Sendable {
 
     /// Makes sure that the cache has a file's contents, and links the file to them.
     ///
-    /// - Returns: whether anything was downloaded.
-    func fetch(_ target: Target, _ observer: Observer) async throws(PullError) -> Bool {
+    /// - Returns: the bytes that were received for it; nil if the cache had it.
+    func fetch(_ target: Target, _ observer: Observer) async throws(PullError) -> Int? {
         let link = "\(cache.snapshot(reference.repository, commit: commit))/\(target.name)"
         let text = HubCache.link(file: target.name, etag: target.content.text)
         // Where there are no links, the file stands in place of its link.
         if Disk.fileSize(link) == target.size && (isPresent(target) || !Disk.isLink(link)) {
             observer(.finished(target.name, wasCached: true))
-            return false
+            return nil
         }
         let lock = try await FileLock.take(
             cache.lock(reference.repository, etag: target.content.text),
             onWait: { observer(.waiting(target.name, reason: "another download of it", seconds: nil)) }
         )
-        let isPresent = isPresent(target)
-        if !isPresent { try await download(target, observer) }
+        let received = isPresent(target) ? nil : try await download(target, observer)
         try Disk.link(link, to: text, blob: blob(target))
         lock.release()
-        observer(.finished(target.name, wasCached: isPresent))
-        return !isPresent
+        observer(.finished(target.name, wasCached: received == nil))
+        return received
     }
 
-    private func download(_ target: Target, _ observer: Observer) async throws(PullError) {
+    /// - Returns: bytes received.
+    private func download(_ target: Target, _ observer: Observer) async throws(PullError) -> Int {
         try Disk.createFolder(cache.blobs(reference.repository))
         var file = try PartialFile.open(
             blob(target) + ".incomplete",
@@ -133,7 +133,9 @@ struct BlobDownload: Sendable {
                 }
             }
         }
+        let received = file.received
         try file.commit(as: blob(target))
+        return received
     }
 
     /// Whether an error can come from the bytes that the download went on from.

@@ -16,14 +16,6 @@ enum FileSelection {
     /// The biggest index that is read, in bytes.
     static let indexLimit = 100_000_000
 
-    /// The weights that are needed.
-    enum Weights: Equatable {
-        /// These files.
-        case files([String])
-        /// The parts that the index lists.
-        case indexed
-    }
-
     /// The small files that a repository has; licences go by several names.
     static func small(_ names: [String]) -> [String] {
         names.filter { name in
@@ -31,12 +23,11 @@ enum FileSelection {
         }
     }
 
-    /// The files with weights that are needed if no pattern names others.
+    /// The file with the weights of a repository without an index.
     ///
     /// - Throws: `PullError.noWeights`, which says what there is instead.
-    static func weights(_ names: [String], repository: String) throws(PullError) -> Weights {
-        if names.contains(index) { return .indexed }
-        if names.contains(single) { return .files([single]) }
+    static func single(_ names: [String], repository: String) throws(PullError) -> String {
+        if names.contains(single) { return single }
         let quantized = names.filter { $0.hasSuffix(".gguf") }
         if !quantized.isEmpty {
             throw .noWeights(

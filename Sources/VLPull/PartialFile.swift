@@ -12,6 +12,8 @@ import Darwin
 struct PartialFile: ~Copyable {
     /// Bytes that are there.
     private(set) var count = 0
+    /// Bytes that were written since the file was opened, those too that were thrown away.
+    private(set) var received = 0
     /// The whole file's bytes.
     let size: Int
 
@@ -106,6 +108,7 @@ struct PartialFile: ~Copyable {
             if written > 0 {
                 check.update(UnsafeRawBufferPointer(rebasing: chunk[..<written]))
                 count += written
+                received += written
                 rest = rest.dropFirst(written)
             } else if written == 0 || errno != EINTR {
                 throw .file(.system(file: path, .write, code: written == 0 ? EIO : errno))

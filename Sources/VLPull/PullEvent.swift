@@ -27,6 +27,8 @@ package struct PullReport: Sendable {
         package let check: String
         /// Whether the cache had it.
         package let wasCached: Bool
+        /// Bytes that were received for it in this run.
+        package let received: Int
     }
 
     package let repository: String
@@ -40,4 +42,6 @@ package struct PullReport: Sendable {
     package var bytes: Int { files.reduce(0) { $0 + $1.bytes } }
     /// Bytes of the files that the cache did not have.
     package var missingBytes: Int { files.reduce(0) { $1.wasCached ? $0 : $0 + $1.bytes } }
+    /// Bytes that were received in this run.
+    package var receivedBytes: Int { files.reduce(0) { $0 + $1.received } }
 }

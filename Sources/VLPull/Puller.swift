@@ -71,7 +71,9 @@ package struct Puller: Sendable {
             connection: connection,
             rule: rule
         )
-        let targets = try await select(listing, reference, download, isDry: isDry)
+        // The index is fetched first of all, since it says what else is needed.
+        let index = try await fetchIndex(listing, download, isDry: isDry)
+        let targets = try await select(listing, index?.parts, reference, download)
         var present = 0
         var total = 0
         for target in targets {
@@ -86,26 +88,30 @@ package struct Puller: Sendable {
             present += download.isPresent(target) ? target.size : min(download.partialSize(target), target.size)
         }
         observer(.listed(commit: listing.commit, files: targets.count, bytes: total, present: present))
-        let isCached: [Bool]
+        let counts: [Int?]
         if isDry {
-            isCached = targets.map(download.isPresent)
+            counts = targets.map { download.isPresent($0) ? nil : 0 }
         } else {
             try checkSpace(total - present)
-            isCached = try await fetch(targets, download, observer)
+            counts = try await fetch(targets, download, observer)
             try record(reference, listing)
+        }
+        func received(_ place: Int) -> Int? {
+            targets[place].name == FileSelection.index ? index?.received ?? counts[place] : counts[place]
         }
         return PullReport(
             repository: reference.repository,
             revision: reference.revision,
             commit: listing.commit,
             folder: cache.snapshot(reference.repository, commit: listing.commit),
-            files: zip(targets, isCached).map { target, isCached in
+            files: targets.enumerated().map { place, target in
                 PullReport.File(
                     name: target.name,
                     bytes: target.size,
                     etag: target.content.text,
                     check: target.content.kind,
-                    wasCached: isCached
+                    wasCached: received(place) == nil,
+                    received: received(place) ?? 0
                 )
             }
         )
@@ -116,24 +122,18 @@ package struct Puller: Sendable {
     /// The files that are needed, with their sizes, in the order of the repository.
     private func select(
         _ listing: RepositoryListing,
+        _ parts: [String]?,
         _ reference: ModelReference,
-        _ download: BlobDownload,
-        isDry: Bool
+        _ download: BlobDownload
     ) async throws(PullError) -> [BlobDownload.Target] {
         let names = listing.files.map(\.name)
         var wanted = Set(FileSelection.small(names))
-        if patterns.isEmpty {
-            switch try FileSelection.weights(names, repository: reference.repository) {
-            case .files(let weights): wanted.formUnion(weights)
-            case .indexed:
-                wanted.insert(FileSelection.index)
-                for file in listing.files where file.name == FileSelection.index {
-                    wanted.formUnion(try await parts(file, names, download, isDry: isDry))
-                }
-            }
+        if let parts {
+            wanted.formUnion(parts + [FileSelection.index])
+        } else if patterns.isEmpty {
+            wanted.insert(try FileSelection.single(names, repository: reference.repository))
         } else {
-            let matching = try FileSelection.matching(patterns, names, repository: reference.repository)
-            wanted.formUnion(matching)
+            wanted.formUnion(try FileSelection.matching(patterns, names, repository: reference.repository))
         }
         var targets: [BlobDownload.Target] = []
         for file in listing.files where wanted.contains(file.name) {
@@ -142,37 +142,37 @@ package struct Puller: Sendable {
         return targets
     }
 
-    /// The parts that an index lists; the index is downloaded for it, unless nothing is to be written.
-    private func parts(
-        _ index: RepositoryListing.File,
-        _ names: [String],
+    /// The parts that the repository's index lists; the index is downloaded for it, unless nothing is to be written.
+    ///
+    /// - Returns: the parts, and the bytes that were received for the index, nil if the cache had it; nil if no index
+    ///   is needed.
+    private func fetchIndex(
+        _ listing: RepositoryListing,
         _ download: BlobDownload,
         isDry: Bool
-    ) async throws(PullError) -> [String] {
+    ) async throws(PullError) -> (parts: [String], received: Int?)? {
+        guard patterns.isEmpty, let index = listing.files.first(where: { $0.name == FileSelection.index }) else {
+            return nil
+        }
         let target = try await download.target(index)
         guard target.size <= FileSelection.indexLimit else {
             throw .size(file: index.name, expected: FileSelection.indexLimit, found: target.size)
         }
+        var received: Int?
         let bytes: [UInt8]
-        if !isDry || download.isPresent(target) {
+        if isDry && !download.isPresent(target) {
+            let (repository, commit) = (download.reference.repository, download.commit)
+            let url = download.connection.file(index.name, repository: repository, commit: commit)
+            bytes = try await download.connection.read(url, limit: FileSelection.indexLimit)
+        } else {
             if !isDry {
                 try checkSpace(target.size)
-                _ = try await download.fetch(target) { _ in }
+                received = try await download.fetch(target) { _ in }
             }
             bytes = try Self.contents(download.blob(target))
-        } else {
-            let url = download.connection.file(
-                index.name,
-                repository: download.reference.repository,
-                commit: download.commit
-            )
-            bytes = try await download.connection.read(url, limit: FileSelection.indexLimit)
         }
-        return try FileSelection.parts(
-            index: bytes,
-            names,
-            place: "\(download.reference.repository): \(index.name)"
-        )
+        let place = "\(download.reference.repository): \(index.name)"
+        return (try FileSelection.parts(index: bytes, listing.files.map(\.name), place: place), received)
     }
 
     private static func contents(_ path: String) throws(PullError) -> [UInt8] {
@@ -193,33 +193,33 @@ package struct Puller: Sendable {
 
     /// Fetches files, several at once; the first failure ends the others.
     ///
-    /// - Returns: for each file whether the cache had it.
+    /// - Returns: for each file the bytes received; nil if the cache had it.
     private func fetch(
         _ targets: [BlobDownload.Target],
         _ download: BlobDownload,
         _ observer: @escaping BlobDownload.Observer
-    ) async throws(PullError) -> [Bool] {
+    ) async throws(PullError) -> [Int?] {
         let isLast: (BlobDownload.Target) -> Bool = { $0.name == "config.json" }
-        var isCached = try await fetchAll(targets.filter { !isLast($0) }, download, observer)
-        isCached.merge(try await fetchAll(targets.filter(isLast), download, observer)) { first, _ in first }
-        return targets.map { isCached[$0.name] ?? false }
+        var received = try await fetchAll(targets.filter { !isLast($0) }, download, observer)
+        received.merge(try await fetchAll(targets.filter(isLast), download, observer)) { first, _ in first }
+        return targets.map { received[$0.name] ?? nil }
     }
 
     private func fetchAll(
         _ targets: [BlobDownload.Target],
         _ download: BlobDownload,
         _ observer: @escaping BlobDownload.Observer
-    ) async throws(PullError) -> [String: Bool] {
-        typealias Outcome = Result<(String, Bool), PullError>
-        let outcome: Result<[String: Bool], PullError> = await withTaskGroup(of: Outcome.self) { group in
+    ) async throws(PullError) -> [String: Int?] {
+        typealias Outcome = Result<(String, Int?), PullError>
+        let outcome: Result<[String: Int?], PullError> = await withTaskGroup(of: Outcome.self) { group in
             var rest = targets[...]
-            var isCached: [String: Bool] = [:]
+            var received: [String: Int?] = [:]
             var failure: PullError?
             func addNext() {
                 guard failure == nil, let target = rest.popFirst() else { return }
                 group.addTask {
                     do throws(PullError) {
-                        return .success((target.name, !(try await download.fetch(target, observer))))
+                        return .success((target.name, try await download.fetch(target, observer)))
                     } catch {
                         return .failure(error)
                     }
@@ -228,14 +228,14 @@ package struct Puller: Sendable {
             for _ in 0..<max(jobs, 1) { addNext() }
             while let result = await group.next() {
                 switch result {
-                case .success(let (name, wasCached)): isCached[name] = wasCached
+                case .success(let (name, bytes)): received.updateValue(bytes, forKey: name)
                 case .failure(let error):
                     if failure == nil || failure == .cancelled { failure = error }
                     group.cancelAll()
                 }
                 addNext()
             }
-            return failure.map { .failure($0) } ?? .success(isCached)
+            return failure.map { .failure($0) } ?? .success(received)
         }
         return try outcome.get()
     }
@@ -276,7 +276,7 @@ package struct Puller: Sendable {
                 let path = "\(folder)/\(name)"
                 guard let size = Disk.fileSize(path) else { return nil }
                 let etag = Disk.readLink(path)?.split(separator: "/").last.map(String.init) ?? ""
-                return PullReport.File(name: name, bytes: size, etag: etag, check: "size", wasCached: true)
+                return PullReport.File(name: name, bytes: size, etag: etag, check: "size", wasCached: true, received: 0)
             }
             return PullReport(
                 repository: reference.repository,

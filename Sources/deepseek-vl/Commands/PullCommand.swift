@@ -133,7 +133,7 @@ struct PullCommand: ParsableCommand {
             return lines.joined(separator: "\n") + "\n"
         }
         return """
-            \(title): \(report.files.count) files, \(ByteCount.text(report.bytes)), \(ByteCount.text(report.missingBytes)) of them downloaded now
+            \(title): \(report.files.count) files, \(ByteCount.text(report.bytes)), \(ByteCount.text(report.receivedBytes)) downloaded now
             \(report.folder)
 
             """
@@ -150,7 +150,7 @@ struct PullCommand: ParsableCommand {
             "repo": .string(report.repository), "revision": .string(report.revision),
             "commit": .string(report.commit), "folder": .string(report.folder), "dry_run": .bool(dryRun),
             "files": .array(files), "bytes": .integer(Int64(report.bytes)),
-            "downloaded_bytes": .integer(Int64(dryRun ? 0 : report.missingBytes)),
+            "downloaded_bytes": .integer(Int64(report.receivedBytes)),
             "missing_bytes": .integer(Int64(dryRun ? report.missingBytes : 0)),
         ]
         return String(decoding: JSONWriter.encode(value, .pretty), as: UTF8.self)
