@@ -85,7 +85,7 @@ let package = Package(
         house.library("VLJSON", []),
         // Floor 2: files, tokens, pixels.
         house.library("VLFormats", ["VLJSON"]),
-        house.library("VLHub", ["VLFormats"]),
+        house.library("VLHub", ["VLFormats", "VLJSON"]),
         house.library("VLText", ["VLJSON", "CPCRE2"]),
         house.library("VLImage", ["CVLCodecs"]),
         house.library("VLDraw", ["VLImage", "CFreeType", "CFontconfig"]),

@@ -78,7 +78,9 @@ package struct ModelReference: Hashable, Sendable, CustomStringConvertible {
             return false
         }
         let forbidden = Set("\\~^:?*[ \u{7F}".utf8)
-        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x80 && !forbidden.contains($0) }) else { return false }
+        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x80 && !forbidden.contains($0) }) else {
+            return false
+        }
         return text.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).allSatisfy {
             guard let first = $0.first, let last = $0.last else { return false }
             return first != UInt8(ascii: ".") && first != UInt8(ascii: "-") && last != UInt8(ascii: ".")

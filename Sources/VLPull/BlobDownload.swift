@@ -59,11 +59,20 @@ struct BlobDownload: Sendable {
         try checkCommit(headers, place)
         let tag = headers.first(name: "X-Linked-Etag") ?? headers.first(name: "ETag")
         let length = headers.first(name: "X-Linked-Size") ?? headers.first(name: "Content-Length")
-        guard let content = file.content ?? tag.flatMap({ ContentName(etag: ContentName.unquoted($0)) }) else {
-            throw .answer(place: place, expected: "an entity tag", found: tag.map { "'\($0.excerpt())'" } ?? "none")
+        guard let content = file.content ?? tag.flatMap({ ContentName(etag: ContentName.unquoted($0)) })
+        else {
+            throw .answer(
+                place: place,
+                expected: "an entity tag",
+                found: tag.map { "'\($0.excerpt())'" } ?? "none"
+            )
         }
         guard let size = file.size ?? length.flatMap(Int.init), size >= 0 else {
-            throw .answer(place: place, expected: "a size", found: length.map { "'\($0.excerpt())'" } ?? "none")
+            throw .answer(
+                place: place,
+                expected: "a size",
+                found: length.map { "'\($0.excerpt())'" } ?? "none"
+            )
         }
         return Target(name: file.name, size: size, content: content)
     }

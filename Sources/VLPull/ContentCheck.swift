@@ -19,7 +19,8 @@ enum ContentName: Equatable, Sendable {
         case 40 where isHex: self = .gitBlob(etag)
         case 1...128:
             let isPlain = bytes.allSatisfy {
-                ModelReference.isLowerHex($0 | 0x20) || (0x67...0x7A).contains($0 | 0x20) || $0 == 0x2D || $0 == 0x5F
+                ModelReference.isLowerHex($0 | 0x20) || (0x67...0x7A).contains($0 | 0x20) || $0 == 0x2D
+                    || $0 == 0x5F
                     || $0 == 0x2E
             }
             guard isPlain, bytes.first != 0x2E else { return nil }

@@ -39,7 +39,8 @@ enum FileSelection {
         if !pickled.isEmpty {
             throw .noWeights(
                 repository: repository,
-                found: "only \(pickled.count) of pytorch_model*.bin, which is Python's pickle and is not read; "
+                found:
+                    "only \(pickled.count) of pytorch_model*.bin, which is Python's pickle and is not read; "
                     + "look for a revision (NAME@refs/pr/N) or a repository that was converted to safetensors"
             )
         }
@@ -84,7 +85,8 @@ enum FileSelection {
             throw .answer(place: place, expected: "parts in 'weight_map'", found: "none")
         }
         let known = Set(names)
-        for part in parts where !known.contains(part) || part.contains("/") || !part.hasSuffix(".safetensors") {
+        for part in parts where !known.contains(part) || part.contains("/") || !part.hasSuffix(".safetensors")
+        {
             throw .answer(
                 place: place,
                 expected: "safetensors files of the repository in 'weight_map'",

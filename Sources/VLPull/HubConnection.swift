@@ -141,7 +141,11 @@ struct HubConnection: Sendable {
         do {
             for try await part in answer.response.body {
                 guard bytes.count + part.readableBytes <= limit else {
-                    throw PullError.answer(place: url.place, expected: "at most \(limit) bytes", found: "more")
+                    throw PullError.answer(
+                        place: url.place,
+                        expected: "at most \(limit) bytes",
+                        found: "more"
+                    )
                 }
                 bytes.append(contentsOf: part.readableBytesView)
             }

@@ -47,7 +47,8 @@ struct HubURL: Equatable, Sendable, CustomStringConvertible {
     func following(_ location: String) -> HubURL? {
         if Self.splitScheme(location) != nil { return HubURL(location) }
         if location.hasPrefix("//") { return HubURL("\(scheme):\(location)") }
-        guard !location.isEmpty, !location.utf8.prefix(while: { $0 != UInt8(ascii: "/") }).contains(0x3A) else {
+        guard !location.isEmpty, !location.utf8.prefix(while: { $0 != UInt8(ascii: "/") }).contains(0x3A)
+        else {
             return nil
         }
         if location.hasPrefix("/") { return Self.cleanPath(location[...]).map { HubURL(self, path: $0) } }

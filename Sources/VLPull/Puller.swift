@@ -85,7 +85,8 @@ package struct Puller: Sendable {
                 )
             }
             total += target.size
-            present += download.isPresent(target) ? target.size : min(download.partialSize(target), target.size)
+            present +=
+                download.isPresent(target) ? target.size : min(download.partialSize(target), target.size)
         }
         observer(.listed(commit: listing.commit, files: targets.count, bytes: total, present: present))
         let counts: [Int?]
@@ -151,7 +152,8 @@ package struct Puller: Sendable {
         _ download: BlobDownload,
         isDry: Bool
     ) async throws(PullError) -> (parts: [String], received: Int?)? {
-        guard patterns.isEmpty, let index = listing.files.first(where: { $0.name == FileSelection.index }) else {
+        guard patterns.isEmpty, let index = listing.files.first(where: { $0.name == FileSelection.index })
+        else {
             return nil
         }
         let target = try await download.target(index)
@@ -276,7 +278,14 @@ package struct Puller: Sendable {
                 let path = "\(folder)/\(name)"
                 guard let size = Disk.fileSize(path) else { return nil }
                 let etag = Disk.readLink(path)?.split(separator: "/").last.map(String.init) ?? ""
-                return PullReport.File(name: name, bytes: size, etag: etag, check: "size", wasCached: true, received: 0)
+                return PullReport.File(
+                    name: name,
+                    bytes: size,
+                    etag: etag,
+                    check: "size",
+                    wasCached: true,
+                    received: 0
+                )
             }
             return PullReport(
                 repository: reference.repository,

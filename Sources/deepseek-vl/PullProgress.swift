@@ -83,7 +83,9 @@ final class PullProgress: Sendable {
         case .waiting(let name, let reason, let seconds):
             let wait = seconds.map { ", next try in \(Int($0.rounded(.up))) s" } ?? ""
             change(name) { $0.note = reason + wait }
-            if !isTerminal && !isQuiet { Terminal.note("\(name.excerpt(limit: 100)): waits: \(reason)\(wait)") }
+            if !isTerminal && !isQuiet {
+                Terminal.note("\(name.excerpt(limit: 100)): waits: \(reason)\(wait)")
+            }
         case .finished(let name, let wasCached):
             state.finished += 1
             state.files.removeAll { $0.name == name }
@@ -117,7 +119,8 @@ final class PullProgress: Sendable {
             let bytes = Double(state.received - first.bytes)
             if seconds > 0.5, bytes > 0 {
                 let rate = bytes / seconds
-                text += ", \(ByteCount.text(Int(rate)))/s, \(Self.time(Double(state.total - state.done) / rate)) left"
+                text +=
+                    ", \(ByteCount.text(Int(rate)))/s, \(Self.time(Double(state.total - state.done) / rate)) left"
             }
         }
         return text

@@ -12,7 +12,9 @@ struct FakeRepository: Sendable {
         var isLarge: Bool
 
         var sha256: String { hexadecimal(SHA256.hash(data: bytes)) }
-        var blob: String { hexadecimal(Insecure.SHA1.hash(data: Array("blob \(bytes.count)\0".utf8) + bytes)) }
+        var blob: String {
+            hexadecimal(Insecure.SHA1.hash(data: Array("blob \(bytes.count)\0".utf8) + bytes))
+        }
         var etag: String { isLarge ? sha256 : blob }
     }
 
@@ -81,10 +83,12 @@ struct FakeRepository: Sendable {
         let siblings = files.map { file -> String in
             let name = #""rfilename": "\#(file.name)""#
             guard hasSizes else { return "{\(name)}" }
-            let large = file.isLarge ? #", "lfs": {"sha256": "\#(file.sha256)", "size": \#(file.bytes.count)}"# : ""
+            let large =
+                file.isLarge ? #", "lfs": {"sha256": "\#(file.sha256)", "size": \#(file.bytes.count)}"# : ""
             return #"{\#(name), "size": \#(file.bytes.count), "blobId": "\#(file.blob)"\#(large)}"#
         }
-        return #"{"id": "\#(Self.name)", "sha": "\#(Self.commit)", "siblings": [\#(siblings.joined(separator: ", "))]}"#
+        return
+            #"{"id": "\#(Self.name)", "sha": "\#(Self.commit)", "siblings": [\#(siblings.joined(separator: ", "))]}"#
     }
 }
 

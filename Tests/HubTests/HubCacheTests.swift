@@ -65,7 +65,10 @@ import VLHub
         #expect(HubCache.link(file: "a/b/c", etag: "e") == "../../../../blobs/e")
     }
 
-    @Test("a folder that is no snapshot belongs to no repository", arguments: ["/a/b", "/models/x", "snapshots/1", ""])
+    @Test(
+        "a folder that is no snapshot belongs to no repository",
+        arguments: ["/a/b", "/models/x", "snapshots/1", ""]
+    )
     func otherFolders(path: String) {
         #expect(HubCache.repository(ofSnapshot: path) == nil)
     }

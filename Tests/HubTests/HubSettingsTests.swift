@@ -6,16 +6,19 @@ import VLHub
         try HubSettings { variables[$0] }
     }
 
-    @Test("the cache lies where huggingface_hub has it", arguments: [
-        (["HOME": "/h"], "/h/.cache/huggingface/hub"),
-        (["HOME": "/h", "XDG_CACHE_HOME": "/x"], "/x/huggingface/hub"),
-        (["HOME": "/h", "HF_HOME": "~/hf"], "/h/hf/hub"),
-        (["HOME": "/h", "HF_HOME": "/hf", "HF_HUB_CACHE": "$HOME/c/${HF_HOME}x"], "/h/c//hfx"),
-        (["HUGGINGFACE_HUB_CACHE": "/old"], "/old"),
-        (["HF_HUB_CACHE": "/new", "HUGGINGFACE_HUB_CACHE": "/old"], "/new"),
-        (["HF_HUB_CACHE": "/a$UNKNOWN/${b"], "/a$UNKNOWN/${b"),
-        (["HF_HUB_CACHE": "", "HF_HOME": "/hf"], "/hf/hub"),
-    ])
+    @Test(
+        "the cache lies where huggingface_hub has it",
+        arguments: [
+            (["HOME": "/h"], "/h/.cache/huggingface/hub"),
+            (["HOME": "/h", "XDG_CACHE_HOME": "/x"], "/x/huggingface/hub"),
+            (["HOME": "/h", "HF_HOME": "~/hf"], "/h/hf/hub"),
+            (["HOME": "/h", "HF_HOME": "/hf", "HF_HUB_CACHE": "$HOME/c/${HF_HOME}x"], "/h/c//hfx"),
+            (["HUGGINGFACE_HUB_CACHE": "/old"], "/old"),
+            (["HF_HUB_CACHE": "/new", "HUGGINGFACE_HUB_CACHE": "/old"], "/new"),
+            (["HF_HUB_CACHE": "/a$UNKNOWN/${b"], "/a$UNKNOWN/${b"),
+            (["HF_HUB_CACHE": "", "HF_HOME": "/hf"], "/hf/hub"),
+        ]
+    )
     func cache(variables: [String: String], expected: String) throws {
         #expect(try settings(variables).cache == expected)
         #expect(HubSettings.cacheFolder { variables[$0] } == expected)

@@ -6,19 +6,25 @@ import VLPull
 @Suite(.timeLimit(.minutes(2))) struct KilledPullTests {
     /// The program, which is built beside the tests.
     private static let program: String = {
-        let tests = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+        let tests = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+            .deletingLastPathComponent()
         return tests.appendingPathComponent("deepseek-vl").path
     }()
     private static let isThere = FileManager.default.isExecutableFile(atPath: program)
     private static let weights = FakeRepository.single["model.safetensors"]
 
-    private func run(_ arguments: [String], _ test: PullFixture) throws -> (process: Process, output: Pipe, errors: Pipe) {
+    private func run(
+        _ arguments: [String],
+        _ test: PullFixture
+    ) throws -> (process: Process, output: Pipe, errors: Pipe) {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: Self.program)
         process.arguments = arguments
         process.environment = [
-            "HF_ENDPOINT": test.hub.endpoint, "HF_HUB_CACHE": test.settings.cache, "HF_HOME": test.folder("home"),
-            "HOME": test.folder.path, "LD_LIBRARY_PATH": ProcessInfo.processInfo.environment["LD_LIBRARY_PATH"] ?? "",
+            "HF_ENDPOINT": test.hub.endpoint, "HF_HUB_CACHE": test.settings.cache,
+            "HF_HOME": test.folder("home"),
+            "HOME": test.folder.path,
+            "LD_LIBRARY_PATH": ProcessInfo.processInfo.environment["LD_LIBRARY_PATH"] ?? "",
         ]
         let (output, errors) = (Pipe(), Pipe())
         process.standardOutput = output
@@ -31,7 +37,10 @@ import VLPull
         String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     }
 
-    @Test("a run that is killed in the middle is gone on with, and the bytes are the same", .enabled(if: isThere))
+    @Test(
+        "a run that is killed in the middle is gone on with, and the bytes are the same",
+        .enabled(if: isThere)
+    )
     func killed() async throws {
         // The first answer stops in the middle and holds the line, until the program is gone.
         let gate = DispatchSemaphore(value: 0)
@@ -68,14 +77,22 @@ import VLPull
         second.process.waitUntilExit()
         #expect(second.process.terminationStatus == 0 && errors.isEmpty, "\(errors)")
         #expect(output.contains("\"commit\": \"\(FakeRepository.commit)\""))
-        #expect(test.downloads.last { $0.path.hasSuffix("/model.safetensors") }?.headers["range"] == "bytes=200000-")
+        #expect(
+            test.downloads.last { $0.path.hasSuffix("/model.safetensors") }?.headers["range"]
+                == "bytes=200000-"
+        )
         #expect(try contents("\(test.snapshot)/model.safetensors") == Self.weights.bytes)
     }
 
-    @Test("the program's statuses tell failure from wrong usage", .enabled(if: isThere), arguments: [
-        (["pull", "org/model", "--dry-run"], 0), (["pull", "org/nothing"], 1), (["pull", "../x"], 2), (["pull"], 2),
-        (["pull", "org/model", "--jobs", "0"], 2), (["tokenize", "--model", "org/nothing"], 1),
-    ] as [([String], Int32)])
+    @Test(
+        "the program's statuses tell failure from wrong usage",
+        .enabled(if: isThere),
+        arguments: [
+            (["pull", "org/model", "--dry-run"], 0), (["pull", "org/nothing"], 1), (["pull", "../x"], 2),
+            (["pull"], 2),
+            (["pull", "org/model", "--jobs", "0"], 2), (["tokenize", "--model", "org/nothing"], 1),
+        ] as [([String], Int32)]
+    )
     func statuses(arguments: [String], status: Int32) throws {
         let test = try PullFixture()
         let run = try run(arguments, test)

@@ -17,6 +17,8 @@ final class LoopbackHub: Sendable {
         var claimedLength: Int?
         /// Bytes of the body after which the connection is cut.
         var cutAfter: Int?
+        /// What is waited for, for a while, before the connection is cut: what the client has not taken yet is lost.
+        var cutWhen: (@Sendable () -> Bool)?
         /// Bytes of the body after which nothing comes until the client goes.
         var holdAfter: Int?
     }
@@ -118,6 +120,7 @@ final class LoopbackHub: Sendable {
             send(connection, Array(body.suffix(1)))
         }
         var byte: UInt8 = 0
+        for _ in 0..<2000 where reply.cutWhen?() == false { usleep(2000) }
         if reply.holdAfter != nil { recv(connection, &byte, 1, 0) }
         shutdown(connection, Int32(SHUT_RDWR))
     }
@@ -148,7 +151,9 @@ final class LoopbackHub: Sendable {
     private func send(_ connection: Int32, _ bytes: [UInt8]) {
         var rest = bytes[...]
         while !rest.isEmpty {
-            let sent = rest.withUnsafeBytes { Glibc.send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue)) }
+            let sent = rest.withUnsafeBytes {
+                Glibc.send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+            }
             guard sent > 0 else { return }
             rest = rest.dropFirst(sent)
         }

@@ -1,8 +1,16 @@
 import Foundation
+import Synchronization
 import Testing
 import VLFormats
 import VLHub
 import VLPull
+
+/// A number that several threads see.
+private final class Counter: Sendable {
+    private let number = Mutex(0)
+    var value: Int { number.withLock { $0 } }
+    func add(_ count: Int) { number.withLock { $0 += count } }
+}
 
 @Suite(.timeLimit(.minutes(1))) struct PullFaultTests {
     private static let weights = FakeRepository.single["model.safetensors"]
@@ -17,18 +25,32 @@ import VLPull
         return (names ?? []).filter { $0.hasSuffix(".incomplete") }
     }
 
+    /// The error of a download that must fail.
+    private func failure(_ puller: Puller, _ reference: ModelReference) async -> PullError? {
+        do throws(PullError) {
+            _ = try await puller.pull(reference)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
     // MARK: Connections that break
 
     @Test("a connection that is cut is gone on with where it broke, and the bytes are the same")
     func cut() async throws {
+        let taken = Counter()
         let test = try PullFixture { request, earlier in
             guard Self.isWeights(request), earlier < 3 else { return nil }
             var reply = FakeRepository.content(Self.weights, request)
             reply.claimedLength = reply.body.count
             reply.cutAfter = 50_000
+            reply.cutWhen = { taken.value >= 50_000 * (earlier + 1) }
             return reply
         }
-        let report = try await test.pull()
+        let report = try await test.pull { event in
+            if case .received("model.safetensors", let bytes) = event { taken.add(bytes) }
+        }
         #expect(try contents("\(test.snapshot)/model.safetensors") == Self.weights.bytes)
         let ranges = test.downloads.filter(Self.isWeights).map { $0.headers["range"] }
         #expect(ranges == [nil, "bytes=50000-", "bytes=100000-", "bytes=150000-"])
@@ -46,7 +68,9 @@ import VLPull
         await #expect(throws: PullError.self) { try await test.pull() }
         #expect(test.waits.all == [250, 500, 1000, 2000, 4000].map { .milliseconds($0) })
         #expect(!FileManager.default.fileExists(atPath: test.snapshot + "/config.json"))
-        #expect(!FileManager.default.fileExists(atPath: test.cache.reference(try ModelReference("org/model"))))
+        #expect(
+            !FileManager.default.fileExists(atPath: test.cache.reference(try ModelReference("org/model")))
+        )
     }
 
     @Test("nobody listens: the error says so")
@@ -59,8 +83,8 @@ import VLPull
         var puller = Puller(settings)
         puller.rule.attempts = 1
         let reference = try ModelReference("org/model")
-        let error = await #expect(throws: PullError.self) { [puller] in try await puller.pull(reference) }
-        guard case .connection = error else {
+        let error = await failure(puller, reference)
+        guard case .connection? = error else {
             Issue.record("\(String(describing: error))")
             return
         }
@@ -88,7 +112,10 @@ import VLPull
         #expect(try contents("\(test.snapshot)/model.safetensors") == Self.weights.bytes)
     }
 
-    @Test("leftovers with other bytes, or too many, are thrown away and fetched anew", arguments: [100_000, 300_000, 400_000])
+    @Test(
+        "leftovers with other bytes, or too many, are thrown away and fetched anew",
+        arguments: [100_000, 300_000, 400_000]
+    )
     func wrongLeftover(count: Int) async throws {
         let test = try PullFixture()
         let path = "hub/models--org--model/blobs/\(Self.weights.etag).incomplete"
@@ -155,7 +182,8 @@ import VLPull
         let test = try PullFixture { request, _ in
             guard Self.isWeights(request) else { return nil }
             // In chunks, no length is told beforehand.
-            let chunk = Array("493E1\r\n".utf8) + [UInt8](repeating: 1, count: 300_001) + Array("\r\n0\r\n\r\n".utf8)
+            let chunk =
+                Array("493E1\r\n".utf8) + [UInt8](repeating: 1, count: 300_001) + Array("\r\n0\r\n\r\n".utf8)
             return LoopbackHub.Reply(headers: ["Transfer-Encoding": "chunked"], body: chunk)
         }
         await #expect(throws: PullError.self) { try await test.pull() }
@@ -197,10 +225,13 @@ import VLPull
 
     // MARK: Statuses
 
-    @Test("refusals come at once and say what to do", arguments: [
-        (401, "", "HF_TOKEN"), (403, "GatedRepo", "grant"), (404, "RepoNotFound", "name may be wrong"),
-        (404, "RevisionNotFound", "the revision 'main'"), (401, "GatedRepo", "grant"),
-    ])
+    @Test(
+        "refusals come at once and say what to do",
+        arguments: [
+            (401, "", "HF_TOKEN"), (403, "GatedRepo", "grant"), (404, "RepoNotFound", "name may be wrong"),
+            (404, "RevisionNotFound", "the revision 'main'"), (401, "GatedRepo", "grant"),
+        ]
+    )
     func refusals(status: Int, code: String, words: String) async throws {
         let test = try PullFixture { _, _ in
             LoopbackHub.Reply(status: status, headers: code.isEmpty ? [:] : ["X-Error-Code": code])
@@ -229,7 +260,10 @@ import VLPull
         #expect(test.hub.requests.count == 1)
     }
 
-    @Test("errors of the server are tried again, and given up in the end", arguments: [500, 502, 503, 504, 408])
+    @Test(
+        "errors of the server are tried again, and given up in the end",
+        arguments: [500, 502, 503, 504, 408]
+    )
     func serverErrors(status: Int) async throws {
         let passing = try PullFixture { request, earlier in
             Self.isWeights(request) && earlier < 2 ? LoopbackHub.Reply(status: status) : nil
@@ -243,14 +277,17 @@ import VLPull
         #expect(lasting.waits.all.count == 5)
     }
 
-    @Test("a listing that is no listing is refused", arguments: [
-        "", "[]", "{", #"{"sha": "main", "siblings": []}"#, #"{"sha": "\#(FakeRepository.commit)"}"#,
-        #"{"sha": "\#(FakeRepository.commit)", "siblings": [{}]}"#,
-        #"{"sha": "\#(FakeRepository.commit)", "siblings": [{"rfilename": "model.safetensors", "size": -1}]}"#,
-        #"{"sha": "\#(FakeRepository.commit)", "siblings": [{"rfilename": "a", "blobId": "../../x"}]}"#,
-        #"{"sha": "\#(FakeRepository.commit)", "siblings": [{"rfilename": "a"}, {"rfilename": "a"}]}"#,
-        #"{"sha": "\#(FakeRepository.commit)", "siblings": []}"#,
-    ])
+    @Test(
+        "a listing that is no listing is refused",
+        arguments: [
+            "", "[]", "{", #"{"sha": "main", "siblings": []}"#, #"{"sha": "\#(FakeRepository.commit)"}"#,
+            #"{"sha": "\#(FakeRepository.commit)", "siblings": [{}]}"#,
+            #"{"sha": "\#(FakeRepository.commit)", "siblings": [{"rfilename": "model.safetensors", "size": -1}]}"#,
+            #"{"sha": "\#(FakeRepository.commit)", "siblings": [{"rfilename": "a", "blobId": "../../x"}]}"#,
+            #"{"sha": "\#(FakeRepository.commit)", "siblings": [{"rfilename": "a"}, {"rfilename": "a"}]}"#,
+            #"{"sha": "\#(FakeRepository.commit)", "siblings": []}"#,
+        ]
+    )
     func badListing(text: String) async throws {
         let test = try PullFixture { _, _ in LoopbackHub.Reply(body: Array(text.utf8)) }
         await #expect(throws: PullError.self) { try await test.pull() }
@@ -260,12 +297,17 @@ import VLPull
 
     // MARK: Names that lead elsewhere
 
-    @Test("a repository whose files' names lead out of their folder is refused", arguments: [
-        "../model.safetensors", "/etc/config.json", "a/../../x", #"a\\b"#, #"a\u0000"#, "a//b",
-    ])
+    @Test(
+        "a repository whose files' names lead out of their folder is refused",
+        arguments: [
+            "../model.safetensors", "/etc/config.json", "a/../../x", #"a\\b"#, #"a\u0000"#, "a//b",
+        ]
+    )
     func traversal(name: String) async throws {
-        let sibling = #"{"rfilename": "\#(name)", "size": 1, "blobId": "\#(String(repeating: "a", count: 40))"}"#
-        let listing = #"{"sha": "\#(FakeRepository.commit)", "siblings": [{"rfilename": "model.safetensors"}, \#(sibling)]}"#
+        let sibling =
+            #"{"rfilename": "\#(name)", "size": 1, "blobId": "\#(String(repeating: "a", count: 40))"}"#
+        let listing =
+            #"{"sha": "\#(FakeRepository.commit)", "siblings": [{"rfilename": "model.safetensors"}, \#(sibling)]}"#
         let test = try PullFixture { _, _ in LoopbackHub.Reply(body: Array(listing.utf8)) }
         let error = await #expect(throws: PullError.self) { try await test.pull() }
         guard case .hub(.fileName)? = error else {
@@ -275,12 +317,17 @@ import VLPull
         #expect(try test.folder.names == [])
     }
 
-    @Test("an index whose parts are no files of the repository is refused", arguments: [
-        "../model.safetensors", "other.safetensors", "config.json", "sub/x.safetensors",
-    ])
+    @Test(
+        "an index whose parts are no files of the repository is refused",
+        arguments: [
+            "../model.safetensors", "other.safetensors", "config.json", "sub/x.safetensors",
+        ]
+    )
     func indexTraversal(part: String) async throws {
         let index = #"{"weight_map": {"a": "\#(part)"}}"#
-        let files = [("config.json", "{}"), ("sub/x.safetensors", "x"), ("model.safetensors.index.json", index)]
+        let files = [
+            ("config.json", "{}"), ("sub/x.safetensors", "x"), ("model.safetensors.index.json", index),
+        ]
         let test = try PullFixture(FakeRepository(files))
         await #expect(throws: PullError.self) { try await test.pull() }
     }
@@ -291,7 +338,8 @@ import VLPull
     func otherHost() async throws {
         let test = try PullFixture(token: "hf_secret") { request, _ in
             if request.path == "/cdn?signature=1" { return FakeRepository.content(Self.weights, request) }
-            guard Self.isWeights(request), let port = request.headers["host"]?.split(separator: ":").last else {
+            guard Self.isWeights(request), let port = request.headers["host"]?.split(separator: ":").last
+            else {
                 return nil
             }
             return LoopbackHub.Reply(
@@ -307,11 +355,15 @@ import VLPull
         #expect(test.hub.requests.contains { $0.headers["host"]?.hasPrefix("localhost") == true })
     }
 
-    @Test("a redirection within the hub keeps the token", arguments: ["/moved", "moved", "//127.0.0.1:PORT/moved"])
+    @Test(
+        "a redirection within the hub keeps the token",
+        arguments: ["/moved", "moved", "//127.0.0.1:PORT/moved"]
+    )
     func sameHost(location: String) async throws {
         let test = try PullFixture(token: "hf_secret") { request, _ in
             if request.path.hasSuffix("/moved") { return FakeRepository.content(Self.weights, request) }
-            guard Self.isWeights(request), let port = request.headers["host"]?.split(separator: ":").last else {
+            guard Self.isWeights(request), let port = request.headers["host"]?.split(separator: ":").last
+            else {
                 return nil
             }
             return LoopbackHub.Reply(
@@ -323,11 +375,15 @@ import VLPull
         #expect(test.hub.requests.allSatisfy { $0.headers["authorization"] == "Bearer hf_secret" })
     }
 
-    @Test("redirections that go round, or nowhere plain, are refused", arguments: [
-        "", "/org/model/resolve/\(FakeRepository.commit)/model.safetensors", "file:///etc/passwd",
-        "ftp://127.0.0.1/x", "http://user@127.0.0.1/x", "http://127.0.0.1:0/x", "http://ho st/", "javascript:1",
-        "http://127.0.0.1\\@evil/x",
-    ])
+    @Test(
+        "redirections that go round, or nowhere plain, are refused",
+        arguments: [
+            "", "/org/model/resolve/\(FakeRepository.commit)/model.safetensors", "file:///etc/passwd",
+            "ftp://127.0.0.1/x", "http://user@127.0.0.1/x", "http://127.0.0.1:0/x", "http://ho st/",
+            "javascript:1",
+            "http://127.0.0.1\\@evil/x",
+        ]
+    )
     func badRedirections(location: String) async throws {
         let test = try PullFixture { request, _ in
             Self.isWeights(request) ? LoopbackHub.Reply(status: 302, headers: ["Location": location]) : nil
@@ -355,7 +411,10 @@ import VLPull
         #expect(test.downloads.isEmpty)
     }
 
-    @Test("a disk that is full in the middle is an error, and the run after it goes on", .enabled(if: SmallDisk.isPossible))
+    @Test(
+        "a disk that is full in the middle is an error, and the run after it goes on",
+        .enabled(if: SmallDisk.isPossible)
+    )
     func fullDisk() async throws {
         let test = try PullFixture()
         let disk = try SmallDisk(bytes: 128 * 1024)
@@ -365,7 +424,7 @@ import VLPull
         puller.freeSpace = { _ in nil }
         puller.jobs = 1
         let reference = try ModelReference("org/model")
-        let error = await #expect(throws: PullError.self) { [puller] in try await puller.pull(reference) }
+        let error = await failure(puller, reference)
         guard case .file(.system(_, .write, ENOSPC))? = error else {
             Issue.record("\(String(describing: error))")
             return

@@ -32,7 +32,11 @@ import VLPull
                 )
             )
         )
-        #expect(try contents(test.settings.cache + "/CACHEDIR.TAG").starts(with: "Signature: 8a477f597d28d172".utf8))
+        #expect(
+            try contents(test.settings.cache + "/CACHEDIR.TAG").starts(
+                with: "Signature: 8a477f597d28d172".utf8
+            )
+        )
         #expect(
             try test.cache.find(try ModelReference(FakeRepository.name), needsWeights: true) == test.snapshot
         )
@@ -44,7 +48,10 @@ import VLPull
         let report = try await test.pull()
         #expect(
             report.files.map(\.name)
-                == ["config.json", "model.safetensors.index.json", "model-1.safetensors", "model-2.safetensors"]
+                == [
+                    "config.json", "model.safetensors.index.json", "model-1.safetensors",
+                    "model-2.safetensors",
+                ]
         )
         #expect(report.receivedBytes == report.bytes)
     }

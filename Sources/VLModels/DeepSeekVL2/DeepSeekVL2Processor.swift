@@ -144,7 +144,8 @@ package struct DeepSeekVL2Processor: Processor {
 
     package func check(_ messages: [Message]) throws(PromptError) { _ = try segments(messages) }
 
-    package func prompt(_ messages: [Message], images: [PreparedImage]) throws(PromptError) -> PreparedPrompt {
+    package func prompt(_ messages: [Message], images: [PreparedImage]) throws(PromptError) -> PreparedPrompt
+    {
         try assemble(try segments(messages), images: images, text: template.prompt(messages))
     }
 

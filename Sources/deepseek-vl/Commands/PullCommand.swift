@@ -125,7 +125,9 @@ struct PullCommand: ParsableCommand {
             var lines = [title]
             for file in report.files {
                 let state = file.wasCached ? "  (in the cache)" : ""
-                lines.append("  " + ByteCount.padded(file.bytes) + "  " + file.name.excerpt(limit: 200) + state)
+                lines.append(
+                    "  " + ByteCount.padded(file.bytes) + "  " + file.name.excerpt(limit: 200) + state
+                )
             }
             lines.append(
                 "  \(ByteCount.padded(report.bytes))  \(report.files.count) files, \(ByteCount.text(report.missingBytes)) to download"
