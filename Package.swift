@@ -109,6 +109,13 @@ let package = Package(
             ],
             swiftSettings: house.swift
         ),
+        // The README's example: what a user of the library writes, with the public face alone.
+        .executableTarget(
+            name: "AskFromSwift",
+            dependencies: ["DeepSeekVL"],
+            path: "Examples/AskFromSwift",
+            swiftSettings: house.swift
+        ),
         // Tests.
         .target(
             name: "VLTestSupport",
@@ -126,12 +133,13 @@ let package = Package(
         ),
         house.tests("TextTests", ["VLText", "VLJSON"]),
         house.tests("ImageTests", ["VLImage", "VLJSON"]),
+        house.tests("ModelsTests", ["VLModels", "VLFormats", "VLTensor", "VLJSON"]),
         house.tests("EngineTests", ["VLEngine", "VLFormats", "VLJSON"]),
         house.tests("DrawTests", ["VLDraw", "VLImage"]),
         house.tests("EvalTests", ["VLEval", "VLJSON"]),
         house.tests(
             "LibraryTests",
-            ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLTensor", "VLJSON"]
+            ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLImage", "VLTensor", "VLJSON"]
         ),
     ],
     swiftLanguageModes: [.v6],

@@ -66,6 +66,48 @@ static void f16_from_f32(uint16_t *out, const float *x, int64_t n) {
     for (; i < n; i++) out[i] = vl_f16_of(x[i]);
 }
 
+// ---- block formats
+
+typedef __m256i vq;
+#define Q_ROWS 2
+#define Q_VECTORS 2
+#define Q_GROUPS 2
+#define VQ_ZERO8 0
+
+VF vq vq_load(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+VF vq vq_set(int32_t x) { return _mm256_set1_epi32(x); }
+VF vq vq_low(vq w) { return _mm256_and_si256(w, _mm256_set1_epi8(15)); }
+VF vq vq_high(vq w) { return _mm256_and_si256(_mm256_srli_epi16(w, 4), _mm256_set1_epi8(15)); }
+// Shifts cross the borders of bytes; what crosses is masked away.
+VF vq vq_shifted(vq h, const int left) {
+    return left > 0 ? _mm256_slli_epi16(h, left) : left < 0 ? _mm256_srli_epi16(h, -left) : h;
+}
+VF vq vq_fifth(vq w, vq h, const int j) {
+    return _mm256_or_si256(w, _mm256_and_si256(vq_shifted(h, 4 - j), _mm256_set1_epi8(0x10)));
+}
+VF vq vq_sixth(vq w, vq h, const int j) {
+    return _mm256_or_si256(w, _mm256_and_si256(vq_shifted(h, 4 - 2 * (j % 4)), _mm256_set1_epi8(0x30)));
+}
+VF vq vq_times(vq a, vq b) { return _mm256_mullo_epi32(a, b); }
+VF vq vq_plus(vq a, vq b) { return _mm256_add_epi32(a, b); }
+VF vf vq_float(vq s) { return _mm256_cvtepi32_ps(s); }
+VF vf vq_bytes(const uint8_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+VF vq vq_signed(const int8_t *p) { return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)); }
+VF vq vq_dot(vq s, vq w, vq a) {
+    return _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_maddubs_epi16(w, a), _mm256_set1_epi16(1)));
+}
+// |w| times a with the sign of w: the pairs then fit 16 bits.
+VF vq vq_dot8(vq s, vq w, vq a) {
+    const vq centred = _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80));
+    return vq_dot(s, _mm256_abs_epi8(centred), _mm256_sign_epi8(a, centred));
+}
+
+#include "quant.inc.h"
+
+static void q8_from_f32(void *row, const float *x, int64_t n) { vl_q8_row((int8_t *)row, x, n); }
+
 #pragma clang attribute pop
 
 #define TABLE vl_table_avx2

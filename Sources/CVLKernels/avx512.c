@@ -1,4 +1,4 @@
-// AVX-512 without BF16 dot products (Skylake-X, Ice Lake).
+// AVX-512 without VNNI (Skylake-X).
 #include "tables.h"
 #include "vl_scalars.h"
 

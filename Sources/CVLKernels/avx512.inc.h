@@ -58,3 +58,75 @@ static void f16_from_f32(uint16_t *out, const float *x, int64_t n) {
         _mm256_storeu_si256((__m256i *)(out + i), _mm512_cvtps_ph(_mm512_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
     for (; i < n; i++) out[i] = vl_f16_of(x[i]);
 }
+
+// ---- block formats
+
+typedef __m512i vq;
+#define Q_ROWS 4
+#define Q_VECTORS 3
+#define Q_GROUPS 3
+
+VF vq vq_load(const uint8_t *p) { return _mm512_loadu_si512(p); }
+VF vq vq_set(int32_t x) { return _mm512_set1_epi32(x); }
+VF vq vq_low(vq w) { return _mm512_and_si512(w, _mm512_set1_epi8(15)); }
+VF vq vq_high(vq w) { return _mm512_and_si512(_mm512_srli_epi16(w, 4), _mm512_set1_epi8(15)); }
+// Shifts cross the borders of bytes; what crosses is masked away.
+VF vq vq_shifted(vq h, const int left) {
+    return left > 0 ? _mm512_slli_epi16(h, (unsigned)left) : left < 0 ? _mm512_srli_epi16(h, (unsigned)-left) : h;
+}
+VF vq vq_fifth(vq w, vq h, const int j) {
+    return _mm512_ternarylogic_epi32(w, vq_shifted(h, 4 - j), _mm512_set1_epi8(0x10), 0xf8);
+}
+VF vq vq_sixth(vq w, vq h, const int j) {
+    return _mm512_ternarylogic_epi32(w, vq_shifted(h, 4 - 2 * (j % 4)), _mm512_set1_epi8(0x30), 0xf8);
+}
+VF vq vq_times(vq a, vq b) { return _mm512_mullo_epi32(a, b); }
+VF vq vq_plus(vq a, vq b) { return _mm512_add_epi32(a, b); }
+VF vf vq_float(vq s) { return _mm512_cvtepi32_ps(s); }
+VF vf vq_bytes(const uint8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+VF vq vq_signed(const int8_t *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+#ifdef VL_VNNI
+#define VQ_ZERO8 128
+VF vq vq_dot(vq s, vq w, vq a) { return _mm512_dpbusd_epi32(s, w, a); }
+VF vq vq_dot8(vq s, vq w, vq a) { return _mm512_dpbusd_epi32(s, w, a); }
+#else
+#define VQ_ZERO8 0
+VF vq vq_dot(vq s, vq w, vq a) {
+    return _mm512_add_epi32(s, _mm512_madd_epi16(_mm512_maddubs_epi16(w, a), _mm512_set1_epi16(1)));
+}
+// |w| times a with the sign of w: the pairs then fit 16 bits.
+VF vq vq_dot8(vq s, vq w, vq a) {
+    const vq centred = _mm512_xor_si512(w, _mm512_set1_epi8((char)0x80));
+    const vq turned = _mm512_mask_sub_epi8(a, _mm512_movepi8_mask(centred), _mm512_setzero_si512(), a);
+    return vq_dot(s, _mm512_abs_epi8(centred), turned);
+}
+#endif
+
+#include "quant.inc.h"
+
+static void q8_from_f32(void *row, const float *x, int64_t n) {
+    int8_t *codes = (int8_t *)row;
+    float *scales = (float *)(void *)(codes + n);
+    int32_t *sums = (int32_t *)(void *)(codes + n + n / 8);
+    int32_t *halves = (int32_t *)(void *)(codes + n + n / 4);
+    const vf limit = vf_set(127.0f);
+    for (int64_t block = 0; block < n / 32; block++) {
+        const vf low = vf_load(x + 32 * block), high = vf_load(x + 32 * block + 16);
+        // The maximum is the second operand where the first is no number.
+        const vf top = _mm512_max_ps(_mm512_abs_ps(high), _mm512_max_ps(_mm512_abs_ps(low), vf_zero()));
+        const float largest = vf_top(top);
+        const vf factor = vf_set(largest > 0.0f ? 127.0f / largest : 0.0f);
+        const vf first = vf_round(low * factor), second = vf_round(high * factor);
+        const __mmask16 firsts = _mm512_cmp_ps_mask(_mm512_abs_ps(first), limit, _CMP_LE_OQ);
+        const __mmask16 seconds = _mm512_cmp_ps_mask(_mm512_abs_ps(second), limit, _CMP_LE_OQ);
+        const __m512i a = _mm512_maskz_cvtps_epi32(firsts, first), b = _mm512_maskz_cvtps_epi32(seconds, second);
+        _mm_storeu_si128((__m128i *)(void *)(codes + 32 * block), _mm512_cvtepi32_epi8(a));
+        _mm_storeu_si128((__m128i *)(void *)(codes + 32 * block + 16), _mm512_cvtepi32_epi8(b));
+        scales[block] = largest * (1.0f / 127.0f);
+        halves[2 * block] = _mm512_reduce_add_epi32(a);
+        halves[2 * block + 1] = _mm512_reduce_add_epi32(b);
+        sums[block] = halves[2 * block] + halves[2 * block + 1];
+    }
+}

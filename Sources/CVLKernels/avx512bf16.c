@@ -1,10 +1,12 @@
-// AVX-512 with BF16 dot products (Zen 4, Cooper Lake, Sapphire Rapids).
+// AVX-512 with VNNI and BF16 dot products (Zen 4, Cooper Lake, Sapphire Rapids).
 #include "tables.h"
 #include "vl_scalars.h"
 
 #if defined(__x86_64__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma,f16c"))),   \
-                             apply_to = function)
+#pragma clang attribute push(                                                                                          \
+    __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,avx2,fma,f16c"))),                 \
+    apply_to = function)
+#define VL_VNNI
 #include "avx512.inc.h"
 
 #define BF16_LANES 32

@@ -16,10 +16,24 @@ static int supports(vl_isa isa) {
         case VL_ISA_SCALAR: return 1;
         case VL_ISA_AVX2: return avx2;
         case VL_ISA_AVX512: return avx512;
-        case VL_ISA_AVX512BF16: return avx512 && __builtin_cpu_supports("avx512bf16");
+        case VL_ISA_AVX512VNNI: return avx512 && __builtin_cpu_supports("avx512vnni");
+        case VL_ISA_AVX512BF16:
+            return avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
         default: return 0;
     }
 }
+#endif
+
+#if defined(__aarch64__)
+#if defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+static int has_dot_products(void) { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+#else
+// Every Apple processor that runs macOS has them.
+static int has_dot_products(void) { return 1; }
+#endif
 #endif
 
 const vl_kernels *vl_kernels_for(vl_isa isa) {
@@ -29,6 +43,7 @@ const vl_kernels *vl_kernels_for(vl_isa isa) {
         case VL_ISA_SCALAR: return &vl_table_scalar;
         case VL_ISA_AVX2: return &vl_table_avx2;
         case VL_ISA_AVX512: return &vl_table_avx512;
+        case VL_ISA_AVX512VNNI: return &vl_table_avx512vnni;
         case VL_ISA_AVX512BF16: return &vl_table_avx512bf16;
         default: return 0;
     }
@@ -37,6 +52,7 @@ const vl_kernels *vl_kernels_for(vl_isa isa) {
     switch (isa) {
         case VL_ISA_SCALAR: return &vl_table_scalar;
         case VL_ISA_NEON: return &vl_table_neon;
+        case VL_ISA_NEONDOT: return has_dot_products() ? &vl_table_neondot : 0;
         default: return 0;
     }
 #else

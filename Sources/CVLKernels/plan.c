@@ -22,7 +22,8 @@ int64_t vl_product_plan(const vl_product_jobs *jobs, int32_t threads) {
         const int64_t share = ceiling(p->columns, (int64_t)threads * 8);
         if (columns < share) columns = share;
         if (columns > 96 && p->rows > 1) columns = 96;
-        columns = ceiling(columns, 8) * 8;
+        // Packed weights come in groups of 16 columns.
+        columns = ceiling(columns, 16) * 16;
         job->unit_columns = columns;
         units += ceiling(p->columns, columns);
     }

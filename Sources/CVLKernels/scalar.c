@@ -1,6 +1,7 @@
 // The reference: plain loops in float32, one value at a time. Every other table is tested against this one.
 #include <math.h>
 
+#include "packed.h"
 #include "tables.h"
 #include "vl_scalars.h"
 
@@ -42,6 +43,57 @@ static void nt_f32_f16(const vl_product *p, int64_t first, int64_t last) { produ
 static void nn_f32_f32(const vl_product *p, int64_t first, int64_t last) { product_nn(p, first, last, VL_TYPE_F32); }
 static void nn_f32_bf16(const vl_product *p, int64_t first, int64_t last) { product_nn(p, first, last, VL_TYPE_BF16); }
 static void nn_f32_f16(const vl_product *p, int64_t first, int64_t last) { product_nn(p, first, last, VL_TYPE_F16); }
+
+static void q8_from_f32(void *row, const float *x, int64_t n) { vl_q8_row((int8_t *)row, x, n); }
+
+PACKED void product_q8(const vl_type t, const vl_product *p, int64_t first, int64_t last) {
+    for (int64_t i = 0; i < p->rows; i++) {
+        const int8_t *a = (const int8_t *)p->a + i * p->a_stride;
+        for (int64_t j = first; j < last && j < p->columns; j++) {
+            const uint8_t *scales = (const uint8_t *)p->b + j / VL_GROUP_ROWS * packed_group(t, p->depth);
+            const uint8_t *codes = scales + packed_scales(t, p->depth);
+            const int r = (int)(j % VL_GROUP_ROWS);
+            float acc = 0.0f;
+            for (int64_t block = 0; block < p->depth / 32; block++) {
+                int32_t sums[2] = {0, 0}, total = 0;
+                for (int c = 0; c < 32; c++) {
+                    const int32_t code = a[32 * block + c];
+                    sums[c / 16] +=
+                        code * (packed_code(t, codes + block * packed_code_bytes(t), r, c) - packed_zero(t));
+                    total += code;
+                }
+                const int32_t sum = t == VL_TYPE_Q6_K ? sums[0] * packed_small_scale(scales, block, 0, r) +
+                                                            sums[1] * packed_small_scale(scales, block, 1, r)
+                                                      : sums[0] + sums[1];
+                const float scale = q8_scales(a, p->depth)[block];
+                acc = fmaf((float)sum * scale, packed_scale(t, scales, block, r), acc);
+                if (packed_has_min(t)) acc = fmaf(packed_min(t, scales, block, r), scale * (float)total, acc);
+            }
+            p->c[i * p->c_stride + j] = p->bias ? acc + p->bias[j] : acc;
+        }
+    }
+}
+
+PACKED void product_f32(const vl_type t, const vl_product *p, int64_t first, int64_t last) {
+    for (int64_t j = first; j < last && j < p->columns; j++) {
+        for (int64_t i = 0; i < p->rows; i++) {
+            const float *a = (const float *)p->a + i * p->a_stride;
+            float sum = 0.0f;
+            for (int64_t k = 0; k < p->depth; k += 32) {
+                float weights[32 * VL_GROUP_ROWS];
+                const uint8_t *group = (const uint8_t *)p->b + j / VL_GROUP_ROWS * packed_group(t, p->depth);
+                vl_packed_columns(t, group, p->depth, k, 32, weights);
+                for (int c = 0; c < 32; c++) sum += a[k + c] * weights[c * VL_GROUP_ROWS + j % VL_GROUP_ROWS];
+            }
+            p->c[i * p->c_stride + j] = p->bias ? sum + p->bias[j] : sum;
+        }
+    }
+}
+
+#define DEFINE_QUANTIZED(NAME, TYPE)                                                                                   \
+    static void nt_q8_##NAME(const vl_product *p, int64_t first, int64_t last) { product_q8(TYPE, p, first, last); }   \
+    static void nt_f32_##NAME(const vl_product *p, int64_t first, int64_t last) { product_f32(TYPE, p, first, last); }
+VL_BLOCK_TYPES(DEFINE_QUANTIZED)
 
 static void attend(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch) {
     (void)scratch;

@@ -8,10 +8,12 @@ extern const vl_kernels vl_table_scalar;
 #if defined(__x86_64__)
 extern const vl_kernels vl_table_avx2;
 extern const vl_kernels vl_table_avx512;
+extern const vl_kernels vl_table_avx512vnni;
 extern const vl_kernels vl_table_avx512bf16;
 #endif
 #if defined(__aarch64__)
 extern const vl_kernels vl_table_neon;
+extern const vl_kernels vl_table_neondot;
 #endif
 
 #endif

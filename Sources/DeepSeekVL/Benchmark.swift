@@ -64,14 +64,11 @@ package struct Benchmark {
     }
 
     /// Runs the measurements; `onStep` names each before it starts.
-    ///
-    /// - Parameter weightBytes: bytes of one weight, for the bytes that a decoded token reads.
     package func measure(
         _ language: any LanguageModel,
         _ vision: (any VisionEncoder)?,
         name: String,
         weights: String,
-        weightBytes: Double,
         modelBytes: Int,
         loadSeconds: Double,
         run: Run,
@@ -100,7 +97,7 @@ package struct Benchmark {
             onStep("prefill")
             report.prefill = measurePrefill(language, run)
             onStep("decode")
-            let decode = measureDecode(language, weightBytes: weightBytes, run)
+            let decode = measureDecode(language, run)
             report.decode = (decode.0, decode.1, decode.2, batch)
         }
         return report
@@ -174,13 +171,15 @@ package struct Benchmark {
 
     private func measureDecode(
         _ language: any LanguageModel,
-        weightBytes: Double,
         _ run: Run
     ) -> (Int, Spread, Double) {
         let caches = (0..<batch).map { _ in cache(language, run, more: generatedTokens) }
         let ids = ids(batch, language)
+        var weightBytes = 0
         let spread = repeated {
             for cache in caches { cache.truncate(to: depth) }
+            run.readBytes = 0
+            defer { weightBytes = run.readBytes }
             return time {
                 for _ in 0..<generatedTokens {
                     run.scoped {
@@ -197,7 +196,10 @@ package struct Benchmark {
         }
         let cacheBytes =
             Double(caches[0].layout.bytesPerToken) * (Double(depth) + Double(generatedTokens) / 2)
-        return (generatedTokens * batch, spread, Double(language.activeParameters) * weightBytes + cacheBytes)
+        return (
+            generatedTokens * batch, spread,
+            Double(weightBytes) / Double(generatedTokens) + cacheBytes * Double(batch)
+        )
     }
 
     /// Reads memory and multiplies on all threads of the pool; the best of three.

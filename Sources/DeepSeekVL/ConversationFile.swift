@@ -6,13 +6,16 @@ import VLText
 /// Reads conversations as the official programs write them: a JSON list of messages with `role`, `content` and `images`,
 /// or a list of such lists.
 package enum ConversationFile {
+    /// The biggest conversation file, in bytes: room for a few of the biggest pictures as `data:` URLs.
+    private static let limit = 64_000_000
+
     /// Reads a file; picture paths are relative to its folder.
     ///
     /// - Throws: `DeepSeekVLError`.
     package static func read(_ path: String) throws(DeepSeekVLError) -> [ConversationInput] {
         let bytes: [UInt8]
         do throws(FormatError) {
-            bytes = try FileContents.read(path, limit: FileContents.jsonLimit)
+            bytes = try FileContents.read(path, limit: limit)
         } catch {
             throw DeepSeekVLError(error)
         }

@@ -50,6 +50,7 @@ package final class ModelHost {
     package let loaded: LoadedModel
     package let run: Run
     package let loadSeconds: Double
+    private let cacheType: DType?
     package private(set) var timings = GenerationTimings()
 
     /// Loads a model.
@@ -57,20 +58,25 @@ package final class ModelHost {
     /// - Parameters:
     ///   - path: a checkpoint's folder, or a name of the hub; nil for the default model.
     ///   - threads: nil for one a physical core.
+    ///   - weights: in which types the matrices run; as they are stored if omitted.
+    ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and bfloat16 else.
     ///   - onLayer: called with (layers read, layers in all).
     /// - Throws: `DeepSeekVLError`.
     package init(
         _ path: String?,
         threads: Int? = nil,
         compute: Compute = .auto,
+        weights: WeightPolicy = WeightPolicy(),
+        cacheType: DType? = nil,
         onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(DeepSeekVLError) {
         let clock = ContinuousClock()
         let start = clock.now
         let folder = try ModelLocation.resolve(path, needsWeights: true)
         run = Run(pool: ThreadPool(threads: threads), compute: compute)
+        self.cacheType = cacheType
         do throws(LoadError) {
-            var loaded = try Registry.load(folder, run: run, onLayer: onLayer)
+            var loaded = try Registry.load(folder, run: run, policy: weights, onLayer: onLayer)
             if let name = ModelLocation.name(ofSnapshot: folder) { loaded.name = name }
             self.loaded = loaded
         } catch {
@@ -144,11 +150,16 @@ package final class ModelHost {
         options.sampling.topP = Float(parameters.topP)
         options.sampling.minP = Float(parameters.minP)
         options.sampling.repetitionPenalty = Float(parameters.repetitionPenalty)
-        let generator = Generator(language: loaded.language, vision: loaded.vision, run: run)
+        let generator = Generator(
+            language: loaded.language,
+            vision: loaded.vision,
+            run: run,
+            cacheType: cacheType
+        )
+        // All begin with the same seed: each is what it would be alone.
+        options.sampling.seed = parameters.seed
         var sequences: [Sequence] = []
-        for (index, prompt) in prompts.enumerated() {
-            // Conversations of a batch draw different numbers, each the same as alone with its own seed.
-            options.sampling.seed = parameters.seed &+ UInt64(index)
+        for prompt in prompts {
             do throws(EngineError) {
                 sequences.append(try generator.sequence(prompt, options))
             } catch {

@@ -18,6 +18,13 @@ package enum PictureSource {
         let isData = reference.utf8.starts(with: "data:".utf8)
         let name = isData ? "data: URL" : reference
         let bytes: [UInt8]
+        if reference.hasPrefix("http://") || reference.hasPrefix("https://") {
+            throw .image(
+                name: name,
+                description:
+                    "\(reference): expected a file or a data: URL, found an address, which is not fetched"
+            )
+        }
         if isData {
             bytes = try decode(reference, limits)
         } else {

@@ -19,6 +19,8 @@ package final class MappedFile: Sendable {
         case sequential
         /// Here and there.
         case random
+        /// Not again: the memory may go; a later read fetches the bytes from the file.
+        case notNeeded
         /// Often: use huge pages where the file system has them (Linux; elsewhere without effect).
         case hugePages
     }
@@ -82,6 +84,7 @@ package final class MappedFile: Sendable {
         case .willNeed: code = Int32(MADV_WILLNEED)
         case .sequential: code = Int32(MADV_SEQUENTIAL)
         case .random: code = Int32(MADV_RANDOM)
+        case .notNeeded: code = Int32(MADV_DONTNEED)
         case .hugePages:
             #if os(Linux)
             code = Int32(MADV_HUGEPAGE)

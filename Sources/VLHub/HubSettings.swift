@@ -18,6 +18,8 @@ package struct HubSettings: Sendable {
     package var token: String?
     /// Whether no request may be made.
     package var isOffline: Bool
+    /// A proxy that connections go through, such as `http://proxy:3128`.
+    package var proxy: String?
 
     /// Settings given one by one.
     package init(cache: String, endpoint: String, token: String? = nil, isOffline: Bool = false) {
@@ -45,6 +47,9 @@ package struct HubSettings: Sendable {
         var endpoint = value("HF_ENDPOINT") ?? "https://huggingface.co"
         while endpoint.hasSuffix("/") { endpoint.removeLast() }
         self.endpoint = endpoint
+        let scheme = endpoint.lowercased().hasPrefix("http://") ? "http_proxy" : "https_proxy"
+        let isDirect = Self.isExcepted(endpoint, value("no_proxy", "NO_PROXY") ?? "")
+        proxy = isDirect ? nil : value(scheme, scheme.uppercased())
         isOffline = isTrue("HF_HUB_OFFLINE") || isTrue("TRANSFORMERS_OFFLINE")
         if isTrue("HF_HUB_DISABLE_IMPLICIT_TOKEN") {
             token = nil
@@ -60,6 +65,15 @@ package struct HubSettings: Sendable {
     package static func cacheFolder(_ environment: (String) -> String? = HubSettings.variable) -> String {
         first(of: ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"], environment).map { expanded($0, environment) }
             ?? home(environment) + "/hub"
+    }
+
+    /// Whether `NO_PROXY` names the host of an address, or a domain above it.
+    private static func isExcepted(_ endpoint: String, _ list: String) -> Bool {
+        let host = endpoint.lowercased().split(separator: "/").dropFirst().first?.split(separator: ":").first ?? ""
+        return list.lowercased().split { $0 == "," || $0 == " " }.contains { entry in
+            let domain = entry.drop { $0 == "." || $0 == "*" }
+            return entry == "*" || host == domain || (!domain.isEmpty && host.hasSuffix("." + domain))
+        }
     }
 
     private static func home(_ environment: (String) -> String?) -> String {

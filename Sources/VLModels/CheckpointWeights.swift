@@ -13,6 +13,8 @@ package final class CheckpointWeights: WeightSource {
 
     package var owners: [any AnyObject & Sendable] { [store] }
 
+    package func release(_ name: String) { store.peek(name)?.advise(.notNeeded) }
+
     package func contains(_ name: String) -> Bool { store.peek(name) != nil }
 
     package func tensor(_ name: String, _ shape: [Int]) throws(LoadError) -> SourceTensor {

@@ -13,6 +13,8 @@ package enum LoadError: Error, CustomStringConvertible {
     case shape(name: String, expected: [Int], found: [Int], file: String)
     /// A tensor has a type that this model cannot use.
     case type(name: String, found: String, file: String)
+    /// A tensor's rows are no whole blocks of its type.
+    case blocks(name: String, type: String, columns: Int, file: String)
     /// Tensors that nothing in the model reads.
     case unknownTensors(names: [String], count: Int, file: String)
     /// A file of the folder cannot be read or is damaged.
@@ -38,6 +40,8 @@ package enum LoadError: Error, CustomStringConvertible {
             "\(file): tensor '\(name)': expected shape \(expected), found \(found)"
         case .type(let name, let found, let file):
             "\(file): tensor '\(name)': expected F32, F16 or BF16, found \(found)"
+        case .blocks(let name, let type, let columns, let file):
+            "\(file): tensor '\(name)': expected rows of whole \(type) blocks, found rows of \(columns)"
         case .unknownTensors(let names, let count, let file):
             "\(file): \(count) tensors that this model does not have: "
                 + names.map { "'\($0)'" }.joined(separator: ", ") + (count > names.count ? ", …" : "")

@@ -37,16 +37,19 @@ package enum Registry {
 
     /// Loads the model of a folder.
     ///
-    /// - Parameter onLayer: called with (layers read, layers in all).
+    /// - Parameters:
+    ///   - policy: in which types the matrices run.
+    ///   - onLayer: called with (layers read, layers in all).
     /// - Throws: `LoadError`.
     package static func load(
         _ path: String,
         run: Run,
+        policy: WeightPolicy = WeightPolicy(),
         onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(LoadError) -> LoadedModel {
         let folder = try ModelFolder(path)
         switch folder.modelType {
-        case "deepseek_vl_v2": return try loadVL2(folder, run, onLayer)
+        case "deepseek_vl_v2": return try loadVL2(folder, run, policy, onLayer)
         default: throw unknown(folder.modelType)
         }
     }
@@ -54,6 +57,7 @@ package enum Registry {
     private static func loadVL2(
         _ folder: ModelFolder,
         _ run: Run,
+        _ policy: WeightPolicy,
         _ onLayer: (Int, Int) -> Void
     ) throws(LoadError) -> LoadedModel {
         let config = try DeepSeekVL2Config(folder.config)
@@ -65,7 +69,7 @@ package enum Registry {
             throw .format(error)
         }
         let source = CheckpointWeights(store)
-        let loader = WeightLoader(source, run)
+        let loader = WeightLoader(source, run, policy: policy)
         let network = try vl2Network(config, Weights(loader), onLayer)
         try source.requireAllRead(except: DeepSeekVL2.isUnused)
         return LoadedModel(

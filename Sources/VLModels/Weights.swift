@@ -27,6 +27,8 @@ package protocol WeightSource: AnyObject {
     ///
     /// - Throws: `LoadError.missingTensor`, `.type`. The caller compares the shape.
     func tensor(_ name: String, _ shape: [Int]) throws(LoadError) -> SourceTensor
+    /// Says that a tensor's bytes were copied and are not read again: its memory may go.
+    func release(_ name: String)
     /// What must stay alive as long as the tensors are used.
     var owners: [any AnyObject & Sendable] { get }
 }
@@ -40,35 +42,62 @@ package final class WeightOwner: Sendable {
     }
 }
 
-/// Reads a model's tensors and converts the small ones; used while loading only.
+/// Reads a model's tensors: maps what kernels read as it is, packs and converts the rest; used while loading only.
 package final class WeightLoader {
     package let source: any WeightSource
+    private let policy: WeightPolicy
     private let run: Run
+    private let arena = WeightArena()
     private var buffers: [WeightBuffer] = []
-    /// Bytes of the tensors that were handed out, converted copies included.
+    /// Bytes of the weights that were handed out, in the form in which they run.
     package private(set) var byteCount = 0
 
-    /// - Parameter run: gives the conversion kernels.
-    package init(_ source: any WeightSource, _ run: Run) {
+    /// - Parameter run: gives the conversion kernels and the threads.
+    package init(_ source: any WeightSource, _ run: Run, policy: WeightPolicy = WeightPolicy()) {
         self.source = source
+        self.policy = policy
         self.run = run
     }
 
     /// What the model must hold to keep its weights alive.
-    package var owner: WeightOwner { WeightOwner(source.owners + buffers) }
+    package var owner: WeightOwner { WeightOwner(source.owners + buffers + [arena]) }
 
     fileprivate func find(_ name: String, _ shape: [Int]) throws(LoadError) -> SourceTensor {
         let found = try source.tensor(name, shape)
         guard found.shape == shape else {
             throw .shape(name: name, expected: shape, found: found.shape, file: found.file)
         }
-        byteCount += shape.reduce(1, *) * found.type.byteCount
         return found
+    }
+
+    fileprivate func matrix(
+        _ name: String,
+        _ rows: Int,
+        _ columns: Int,
+        _ shape: [Int]
+    ) throws(LoadError) -> WeightMatrix {
+        let found = try find(name, shape)
+        guard columns % found.type.blockLength == 0 else {
+            throw .blocks(name: name, type: found.type.rawValue, columns: columns, file: found.file)
+        }
+        let type = policy.type(of: name, stored: found.type, columns: columns)
+        let size = WeightMatrix.byteCount(type, rows: rows, columns: columns)
+        byteCount += size
+        if type == found.type && !type.isBlock {
+            return WeightMatrix(found.pointer, type: type, rows: rows, columns: columns)
+        }
+        guard let place = arena.allocate(size) else {
+            throw .memory(what: name, needed: size, available: 0)
+        }
+        run.pack(found.pointer, found.type, rows: rows, columns: columns, as: type, into: place)
+        source.release(name)
+        return WeightMatrix(place, type: type, rows: rows, columns: columns)
     }
 
     fileprivate func vector(_ name: String, _ shape: [Int]) throws(LoadError) -> WeightVector {
         let found = try find(name, shape)
         let count = shape.reduce(1, *)
+        byteCount += count * 4
         let aligned = UInt(bitPattern: found.pointer) % 4 == 0
         if found.type == .float32 && aligned {
             return WeightVector(found.pointer.assumingMemoryBound(to: Float.self), count: count)
@@ -76,13 +105,11 @@ package final class WeightLoader {
         let buffer = WeightBuffer(byteCount: count * 4)
         guard let start = buffer.bytes.baseAddress else { preconditionFailure("a buffer without memory") }
         let values = start.bindMemory(to: Float.self, capacity: count)
-        run.widen(
-            WeightMatrix(found.pointer, type: found.type, rows: 1, columns: count),
-            row: 0,
-            into: values
-        )
+        guard count % found.type.blockLength == 0 else {
+            throw .blocks(name: name, type: found.type.rawValue, columns: count, file: found.file)
+        }
+        run.decode(found.pointer, found.type, count: count, into: values)
         buffers.append(buffer)
-        byteCount += count * 4
         return WeightVector(UnsafePointer(values), count: count)
     }
 }
@@ -114,7 +141,7 @@ package struct Weights {
     /// Whether a tensor exists here.
     package func contains(_ name: String) -> Bool { loader.source.contains(full(name)) }
 
-    /// The matrix [rows, columns] of a name, in its stored type, not copied.
+    /// The matrix [rows, columns] of a name: a mapped view in its stored float type, or packed and converted.
     ///
     /// - Parameter shape: its stored shape where that has other axes than rows and columns (a convolution).
     /// - Throws: `LoadError.missingTensor`, `.shape`, `.type`.
@@ -124,8 +151,7 @@ package struct Weights {
         _ columns: Int,
         shape: [Int]? = nil
     ) throws(LoadError) -> WeightMatrix {
-        let found = try loader.find(full(name), shape ?? [rows, columns])
-        return WeightMatrix(found.pointer, type: found.type, rows: rows, columns: columns)
+        try loader.matrix(full(name), rows, columns, shape ?? [rows, columns])
     }
 
     /// The vector of a name as float32.

@@ -35,7 +35,7 @@ struct HubConnection: Sendable {
     /// - Throws: `PullError.endpoint`.
     init(_ settings: HubSettings, idle: Duration) throws(PullError) {
         guard let endpoint = HubURL(settings.endpoint), !endpoint.path.contains("?") else {
-            throw .endpoint(found: settings.endpoint)
+            throw .endpoint(variable: "HF_ENDPOINT", found: settings.endpoint)
         }
         self.endpoint = endpoint
         token = settings.token
@@ -46,6 +46,12 @@ struct HubConnection: Sendable {
         configuration.httpVersion = .http1Only
         configuration.connectionPool.retryConnectionEstablishment = false
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
+        if let text = settings.proxy {
+            guard let proxy = HubURL(text.contains("://") ? text : "http://" + text), proxy.scheme == "http" else {
+                throw .endpoint(variable: "HTTPS_PROXY", found: text)
+            }
+            configuration.proxy = .server(host: proxy.host, port: proxy.port)
+        }
         client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
     }
 

@@ -6,8 +6,8 @@ import VLJSON
 package enum PullError: Error, Equatable, Sendable {
     /// A name that is refused, or a cache that cannot be used.
     case hub(HubError)
-    /// An address that is no plain one of HTTP.
-    case endpoint(found: String)
+    /// A variable whose address is no plain one of HTTP; a proxy's must not be encrypted itself.
+    case endpoint(variable: String, found: String)
     /// The server could not be reached, or the connection broke.
     case connection(place: String, reason: String)
     /// A status that says no, with the server's own words; `retryAfter` is what it asks for.
@@ -68,8 +68,8 @@ extension PullError: CustomStringConvertible {
     package var description: String {
         switch self {
         case .hub(let error): error.description
-        case .endpoint(let found):
-            "HF_ENDPOINT: expected an address such as https://huggingface.co, found '\(found.excerpt(limit: 120))'"
+        case .endpoint(let variable, let found):
+            "\(variable): expected an address such as https://huggingface.co or http://proxy:3128, found '\(found.excerpt(limit: 120))'"
         case .connection(let place, let reason): "\(place): \(reason.excerpt(limit: 300))"
         case .status(let place, let code, let message, _):
             "\(place): expected success, found status \(code)\(Self.words(message))"

@@ -16,6 +16,8 @@ package final class Run {
     package let pool: ThreadPool
     package let workspace = Workspace()
     package let compute: Compute
+    /// Bytes of weights that products have read so far, for measurements.
+    package var readBytes = 0
     /// Receives intermediate values when somebody asked for them.
     package var trace: Trace?
 

@@ -1,6 +1,10 @@
-/// A stored matrix, [rows, columns] row-major without gaps, in the type that its file holds.
+import CVLKernels
+
+/// A weight matrix, [rows, columns], as the product kernels read it.
 ///
-/// It does not own its bytes: a model keeps the mapping or the buffer alive next to the matrices that point into it.
+/// Float types lie row after row without gaps, as files hold them; block formats are packed in groups of 16 rows (see
+/// `vl_blocks.h`). It does not own its bytes: a model keeps the mapping or the arena alive next to the matrices that point
+/// into it.
 package struct WeightMatrix: @unchecked Sendable {
     // @unchecked Sendable: the bytes are never written after the matrix was made.
     package let pointer: UnsafeRawPointer
@@ -12,19 +16,34 @@ package struct WeightMatrix: @unchecked Sendable {
 
     package init(_ pointer: UnsafeRawPointer, type: DType, rows: Int, columns: Int) {
         precondition(rows >= 0 && columns >= 0, "a weight of \(rows) x \(columns)")
+        precondition(columns % type.blockLength == 0, "\(columns) columns in blocks of \(type.blockLength)")
         self.pointer = pointer
         self.type = type
         self.rows = rows
         self.columns = columns
     }
 
-    /// Bytes of the whole matrix.
-    package var byteCount: Int { rows * columns * type.byteCount }
+    /// Rows of a group of the packed form.
+    package static var groupRows: Int { Int(VL_GROUP_ROWS) }
 
-    /// The rows of a range, as a view.
+    /// Bytes of a matrix in the form that kernels read.
+    package static func byteCount(_ type: DType, rows: Int, columns: Int) -> Int {
+        guard type.isBlock else { return rows * type.rowBytes(columns) }
+        return (rows + groupRows - 1) / groupRows
+            * Int(vl_packed_group_bytes(type.kernelType, Int64(columns)))
+    }
+
+    /// Bytes of the whole matrix.
+    package var byteCount: Int { Self.byteCount(type, rows: rows, columns: columns) }
+
+    /// The rows of a range, as a view; of a packed matrix whole groups.
     package subscript(rows range: Range<Int>) -> WeightMatrix {
         precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of \(rows)")
-        let start = pointer + range.lowerBound * columns * type.byteCount
+        precondition(
+            !type.isBlock || range.lowerBound % Self.groupRows == 0,
+            "rows from \(range.lowerBound) of a packed matrix"
+        )
+        let start = pointer + Self.byteCount(type, rows: range.lowerBound, columns: columns)
         return WeightMatrix(start, type: type, rows: range.count, columns: columns)
     }
 }

@@ -27,8 +27,21 @@ enum Terminal {
     static func fail(_ message: String, usage: Bool) -> Never {
         clearProgress()
         let hint = usage ? " (see --help)" : ""
-        write("deepseek-vl: \(message.split(separator: "\n").joined(separator: " "))\(hint)\n", to: 2)
+        write("deepseek-vl: \(harmless(message))\(hint)\n", to: 2)
         exit(usage ? 2 : 1)
+    }
+
+    /// A message as one line: names of files and texts of damaged ones may hold what moves a terminal's cursor.
+    private static func harmless(_ message: String) -> String {
+        var line = ""
+        for scalar in message.unicodeScalars {
+            switch scalar.value {
+            case 0x0a: line += " "
+            case 0..<0x20, 0x7f..<0xa0: line += "\\u{" + String(scalar.value, radix: 16) + "}"
+            default: line.unicodeScalars.append(scalar)
+            }
+        }
+        return line
     }
 
     /// Ends the program.

@@ -75,12 +75,17 @@ import Glibc
         await #expect(processExitsWith: .success) {
             // The limit on a file's size stands for the end of the disk; its signal would end the process.
             signal(SIGXFSZ, SIG_IGN)
-            var limit = rlimit(rlim_cur: 100_000, rlim_max: 100_000)
             #if canImport(Glibc)
-            _ = setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
+            let kind = __rlimit_resource_t(RLIMIT_FSIZE.rawValue)
             #else
-            _ = setrlimit(RLIMIT_FSIZE, &limit)
+            let kind = RLIMIT_FSIZE
             #endif
+            var usual = rlimit()
+            getrlimit(kind, &usual)
+            var limit = rlimit(rlim_cur: 100_000, rlim_max: usual.rlim_max)
+            setrlimit(kind, &limit)
+            // What this process leaves at its end, its coverage, must not be cut off.
+            defer { setrlimit(kind, &usual) }
             let folder = try TemporaryFolder()
             let tensor = SafetensorsWriter.Tensor(
                 name: "t",

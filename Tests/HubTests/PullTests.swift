@@ -152,6 +152,44 @@ import VLPull
         #expect(test.hub.requests.count == before)
     }
 
+    @Test("an address that is no plain one is refused before anything is asked", arguments: [
+        "huggingface.co", "ftp://h", "https://user:word@h", "https://", "http://h:99999", "https://h\\@x", "https://h?x=1",
+    ])
+    func endpoint(text: String) async throws {
+        let puller = Puller(HubSettings(cache: "/nowhere", endpoint: text, token: "hf_secret"))
+        let reference = try ModelReference("org/model")
+        await #expect(throws: PullError.endpoint(variable: "HF_ENDPOINT", found: text)) {
+            try await puller.pull(reference)
+        }
+    }
+
+    @Test("a mirror may lie below a path")
+    func mirror() async throws {
+        let test = try PullFixture()
+        var settings = test.settings
+        settings.endpoint += "/mirror"
+        let puller = Puller(settings)
+        let reference = try ModelReference("org/model")
+        await #expect(throws: PullError.self) { try await puller.pull(reference) }
+        #expect(test.hub.requests.first?.path == "/mirror/api/models/org/model/revision/main?blobs=true")
+    }
+
+    @Test("a request goes through the proxy that the settings name")
+    func proxy() async throws {
+        let test = try PullFixture()
+        var settings = test.settings
+        settings.endpoint = "http://hub.invalid"
+        settings.proxy = test.hub.endpoint
+        var puller = Puller(settings)
+        puller.rule.attempts = 1
+        let reference = try ModelReference("org/model")
+        await #expect(throws: PullError.self) { [puller] () async throws -> PullReport in
+            try await puller.pull(reference)
+        }
+        #expect(test.hub.requests.first?.method == "CONNECT")
+        #expect(test.hub.requests.first?.path == "hub.invalid:80")
+    }
+
     @Test("whoever holds a file's lock is waited for")
     func lock() async throws {
         let test = try PullFixture()

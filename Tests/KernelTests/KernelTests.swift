@@ -71,6 +71,7 @@ func multiply(
     rows: Int,
     columns: Int,
     depth: Int,
+    aStride: Int? = nil,
     bStride: Int,
     bias: [Float]? = nil,
     start: [Float]? = nil,
@@ -81,7 +82,7 @@ func multiply(
         (bias ?? []).withUnsafeBufferPointer { bias in
             var product = vl_product(
                 a: a,
-                a_stride: Int64(depth),
+                a_stride: Int64(aStride ?? depth),
                 b: b,
                 b_stride: Int64(bStride),
                 c: base(c),

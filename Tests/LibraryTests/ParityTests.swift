@@ -43,8 +43,18 @@ struct GoldenCase: CustomTestStringConvertible, Sendable {
         )
     }
 
-    func host(_ compute: Compute = .float32, threads: Int = 2) throws -> ModelHost {
-        try ModelHost(fixture("models/checkpoints/\(checkpoint)"), threads: threads, compute: compute)
+    func host(
+        _ compute: Compute = .float32,
+        threads: Int = 2,
+        weights: DType? = nil,
+        vision: DType? = nil
+    ) throws -> ModelHost {
+        try ModelHost(
+            fixture("models/checkpoints/\(checkpoint)"),
+            threads: threads,
+            compute: compute,
+            weights: WeightPolicy(language: weights, vision: vision)
+        )
     }
 }
 
@@ -165,16 +175,25 @@ struct ParityTests {
     @Test(
         "logits have the same bits for chunks of 1, 7, 64 and whole, for 1 and 2 threads, alone and among others",
         arguments: ["vl2-mha", "vl2-mla-full"],
-        [Compute.float32, .auto]
+        [
+            (Compute.float32, nil as DType?), (.auto, .bfloat16), (.auto, .q8_0), (.auto, .q4_0),
+            (.auto, .q5_1),
+            (.float32, .q4_1),
+        ]
     )
-    func invariance(checkpoint: String, compute: Compute) throws {
+    func invariance(checkpoint: String, mode: (compute: Compute, weights: DType?)) throws {
         let c = GoldenCase(checkpoint: checkpoint, name: "landscape")
         let other = GoldenCase(checkpoint: "vl2-mha", name: "two_images")
         var reference: [Float]?
         for threads in [1, 2] {
             for chunk in [nil, 1, 7, 64] {
                 for isAlone in [true, false] {
-                    let host = try c.host(compute, threads: threads)
+                    let host = try c.host(
+                        mode.compute,
+                        threads: threads,
+                        weights: mode.weights,
+                        vision: mode.weights
+                    )
                     let trace = Trace()
                     host.run.trace = trace
                     var options = options
@@ -198,15 +217,16 @@ struct ParityTests {
     /// Rounding moves a row by about 2^-9 a layer; where it makes another expert win (random weights choose between
     /// experts by a hair) a row jumps, so that the rows in the middle are judged and not the worst ones.
     @Test(
-        "the fast path stays within 3 percent of the reference, but for rows that reach another expert",
-        arguments: ["vl2-mla", "vl2-mha", "vl2-mla-full"]
+        "the fast path stays within 3 percent of the reference (5 with 8-bit activations), but for rows that reach another expert",
+        arguments: ["vl2-mla", "vl2-mha", "vl2-mla-full"],
+        [DType.bfloat16, .q8_0, .q4_0]
     )
-    func fastPath(checkpoint: String) throws {
+    func fastPath(checkpoint: String, weights: DType) throws {
         let name = checkpoint == "vl2-mla" ? "two_images" : "landscape"
         let c = GoldenCase(checkpoint: checkpoint, name: name)
         var norms: [Trace.Entry] = []
         for compute in [Compute.float32, .auto] {
-            let host = try c.host(compute)
+            let host = try c.host(compute, weights: weights)
             let trace = Trace()
             host.run.trace = trace
             var options = options
@@ -221,7 +241,9 @@ struct ParityTests {
             let size = wanted.reduce(0) { $0 + $1 * $1 }
             return (zip(found, wanted).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } / size).squareRoot()
         }.sorted()
-        #expect(errors[errors.count / 2] < 0.03)
-        #expect(errors[errors.count * 8 / 10] < 0.06)
+        // A block's 8-bit codes are some five times coarser than bfloat16, and this checkpoint doubles what it is given.
+        let bound: Float = weights.isBlock ? 0.05 : 0.03
+        #expect(errors[errors.count / 2] < bound)
+        #expect(errors[errors.count * 8 / 10] < 2 * bound)
     }
 }

@@ -17,13 +17,27 @@ typedef enum {
     VL_ISA_SCALAR = 0,
     VL_ISA_AVX2 = 1,        // AVX2, FMA, F16C
     VL_ISA_AVX512 = 2,      // AVX-512 F, BW, VL, DQ
-    VL_ISA_AVX512BF16 = 3,  // the same with BF16 dot products
-    VL_ISA_NEON = 4,        // ARMv8-A
-    VL_ISA_COUNT = 5
+    VL_ISA_AVX512VNNI = 3,  // the same with VNNI: 8-bit dot products
+    VL_ISA_AVX512BF16 = 4,  // the same with BF16 dot products
+    VL_ISA_NEON = 5,        // ARMv8-A
+    VL_ISA_NEONDOT = 6,     // the same with 8-bit dot products (ARMv8.2-A)
+    VL_ISA_COUNT = 7
 } vl_isa;
 
-/// Element types of stored matrices.
-typedef enum { VL_TYPE_F32 = 0, VL_TYPE_BF16 = 1, VL_TYPE_F16 = 2 } vl_type;
+/// Element types of matrices; those from VL_TYPE_Q8_0 on are block formats (see vl_blocks.h).
+typedef enum {
+    VL_TYPE_F32 = 0,
+    VL_TYPE_BF16 = 1,
+    VL_TYPE_F16 = 2,
+    VL_TYPE_Q8_0 = 3,
+    VL_TYPE_Q4_0 = 4,
+    VL_TYPE_Q4_1 = 5,
+    VL_TYPE_Q5_0 = 6,
+    VL_TYPE_Q5_1 = 7,
+    VL_TYPE_Q4_K = 8,
+    VL_TYPE_Q5_K = 9,
+    VL_TYPE_Q6_K = 10
+} vl_type;
 
 /// One matrix product, C = A B + bias.
 ///
@@ -96,6 +110,16 @@ typedef struct vl_kernels {
     vl_product_fn nn_f32_f32;
     vl_product_fn nn_f32_bf16;
     vl_product_fn nn_f32_f16;
+
+    /// Quantized activations (rows of vl_q8_row_bytes, `a_stride` in bytes) times B^T, B packed in the format that ends
+    /// the name; columns [first, last) begin at a multiple of 16. Integer sums within 32 columns are exact; block after
+    /// block is added in float32, with the same operations in every instruction set.
+    vl_product_fn nt_q8_q8_0, nt_q8_q4_0, nt_q8_q4_1, nt_q8_q5_0, nt_q8_q5_1, nt_q8_q4_k, nt_q8_q5_k, nt_q8_q6_k;
+    /// Float32 activations times B^T, B packed, its values decoded exactly, accumulated in float32.
+    vl_product_fn nt_f32_q8_0, nt_f32_q4_0, nt_f32_q4_1, nt_f32_q5_0, nt_f32_q5_1, nt_f32_q4_k, nt_f32_q5_k,
+        nt_f32_q6_k;
+    /// Quantizes n values (a multiple of 32) as a row of vl_q8_row_bytes: code = x * (127 / largest of 32), ties to even.
+    void (*q8_from_f32)(void *row, const float *x, int64_t n);
 
     /// Tokens [t0, t1) times heads [h0, h1), at most VL_ATTENTION_ROWS pairs; `scratch` is VL_ATTENTION_SCRATCH floats.
     void (*attend)(const vl_attention *attention, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch);

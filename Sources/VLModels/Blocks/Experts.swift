@@ -9,13 +9,13 @@ import Darwin
 #endif
 
 /// The choice of experts for each row: class `MoEGate` of the official `modeling_deepseek.py`.
-struct ExpertGate: Sendable {
+package struct ExpertGate: Sendable {
     let config: DeepSeekMoEConfig.Experts
     let weight: Linear
     /// Added to the scores for the choice only (`noaux_tc`).
     let correction: WeightVector?
 
-    init(_ size: Int, _ config: DeepSeekMoEConfig.Experts, _ weights: Weights) throws(LoadError) {
+    package init(_ size: Int, _ config: DeepSeekMoEConfig.Experts, _ weights: Weights) throws(LoadError) {
         self.config = config
         weight = Linear(weight: try weights.matrix("weight", config.count, size))
         correction =
@@ -24,7 +24,7 @@ struct ExpertGate: Sendable {
     }
 
     /// The experts of each row, best first, and their weights: [rows, chosen] each, in the workspace.
-    func callAsFunction(
+    package func callAsFunction(
         _ x: Matrix,
         _ run: Run
     ) -> (experts: UnsafeMutablePointer<Int32>, weights: UnsafeMutablePointer<Float>) {

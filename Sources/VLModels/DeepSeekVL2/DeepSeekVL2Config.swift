@@ -137,7 +137,7 @@ extension SigLIPConfig {
 
 extension ProjectorConfig {
     /// Reads `projector_config`.
-    init(_ reader: ConfigReader) throws(LoadError) {
+    package init(_ reader: ConfigReader) throws(LoadError) {
         let projector = try reader.object("projector_config")
         func int(_ key: String, _ range: ClosedRange<Int>, _ fallback: Int) throws(LoadError) -> Int {
             try projector?.int(key, range, default: fallback) ?? fallback

@@ -50,14 +50,13 @@ extension Run {
         }
     }
 
-    /// Writes one stored row as float32.
+    /// Writes one row of a matrix as float32.
     package func widen(_ matrix: WeightMatrix, row: Int, into out: UnsafeMutablePointer<Float>) {
-        let start = matrix.pointer + row * matrix.columns * matrix.type.byteCount
-        let count = Int64(matrix.columns)
-        switch matrix.type {
-        case .float32: UnsafeMutableRawPointer(out).copyMemory(from: start, byteCount: matrix.columns * 4)
-        case .bfloat16: kernels.pointee.f32_from_bf16(out, start.assumingMemoryBound(to: UInt16.self), count)
-        case .float16: kernels.pointee.f32_from_f16(out, start.assumingMemoryBound(to: UInt16.self), count)
+        if matrix.type.isBlock {
+            vl_packed_row(matrix.type.kernelType, matrix.pointer, Int64(matrix.columns), Int64(row), out)
+        } else {
+            let start = matrix.pointer + row * matrix.type.rowBytes(matrix.columns)
+            decode(start, matrix.type, count: matrix.columns, into: out)
         }
     }
 
@@ -74,6 +73,7 @@ extension Run {
             kernels.pointee.bf16_from_f32(target.assumingMemoryBound(to: UInt16.self), values, Int64(count))
         case .float16:
             kernels.pointee.f16_from_f32(target.assumingMemoryBound(to: UInt16.self), values, Int64(count))
+        default: vl_encode(type.kernelType, values, nil, target, Int64(count))
         }
     }
 

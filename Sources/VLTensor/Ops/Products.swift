@@ -1,12 +1,23 @@
 import CVLKernels
 
-/// Activations made ready once for all the products that read them.
+/// Activations, and the forms of them that products have asked for: each is made once and shared by all products that
+/// read it.
+///
+/// Lives in the workspace.
 package struct Activations {
+    /// Forms that are made when the first product wants them.
+    struct Forms {
+        /// Rounded to bfloat16, and elements from one of these rows to the next.
+        var rounded: UnsafeMutablePointer<UInt16>?
+        var roundedStride = 0
+        /// Quantized to 8 bits, rows of `vl_q8_row_bytes`.
+        var quantized: UnsafeMutableRawPointer?
+    }
+
     package let matrix: Matrix
-    /// The same values rounded to bfloat16, if the processor multiplies those and the run may use it.
-    let rounded: UnsafeMutablePointer<UInt16>?
-    /// Elements from one rounded row to the next.
-    let roundedStride: Int
+    fileprivate let forms: UnsafeMutablePointer<Forms>
+    /// Whether products read the float32 values whatever the run's mode is.
+    fileprivate let isExact: Bool
 }
 
 /// Products that run in one parallel region.
@@ -38,17 +49,41 @@ package struct ProductList {
 }
 
 extension Run {
-    /// Rounds `x` once if products with bfloat16 weights may use that.
-    package func activations(_ x: Matrix) -> Activations {
-        guard compute == .auto, kernels.pointee.nt_bf16_bf16 != nil else {
-            return Activations(matrix: x, rounded: nil, roundedStride: 0)
-        }
-        let rounded = workspace.allocate(UInt16.self, x.rows * x.columns)
+    /// Activations for products with weights of any type.
+    ///
+    /// - Parameter isExact: keeps the products in float32 whatever the run's mode is.
+    package func activations(_ x: Matrix, isExact: Bool = false) -> Activations {
+        let forms = workspace.allocate(Activations.Forms.self, 1)
+        forms.initialize(to: Activations.Forms())
+        return Activations(matrix: x, forms: forms, isExact: isExact || compute == .float32)
+    }
+
+    /// The rows of `x` rounded to bfloat16.
+    private func rounded(_ x: Activations) -> UnsafeMutablePointer<UInt16> {
+        if let made = x.forms.pointee.rounded { return made }
+        let matrix = x.matrix
+        let made = workspace.allocate(UInt16.self, matrix.rows * matrix.columns)
         let convert = kernels.pointee.bf16_from_f32
-        pool.ranges(x.rows, grain: max(1, 16384 / max(1, x.columns))) { range in
-            for row in range { convert(rounded + row * x.columns, x[row: row], Int64(x.columns)) }
+        eachRow(matrix.rows, matrix.columns) { row in
+            convert(made + row * matrix.columns, matrix[row: row], Int64(matrix.columns))
         }
-        return Activations(matrix: x, rounded: rounded, roundedStride: x.columns)
+        x.forms.pointee.rounded = made
+        x.forms.pointee.roundedStride = matrix.columns
+        return made
+    }
+
+    /// The rows of `x` quantized to 8 bits.
+    private func quantized(_ x: Activations) -> UnsafeMutableRawPointer {
+        if let made = x.forms.pointee.quantized { return made }
+        let matrix = x.matrix
+        let stride = Int(vl_q8_row_bytes(Int64(matrix.columns)))
+        let made = UnsafeMutableRawPointer(workspace.allocate(UInt8.self, matrix.rows * stride))
+        let convert = kernels.pointee.q8_from_f32
+        eachRow(matrix.rows, matrix.columns) { row in
+            convert(made + row * stride, matrix[row: row], Int64(matrix.columns))
+        }
+        x.forms.pointee.quantized = made
+        return made
     }
 
     /// An empty list for at most `capacity` products.
@@ -77,11 +112,19 @@ extension Run {
         var a = UnsafeRawPointer(x.matrix[row: rows.lowerBound])
         var stride = x.matrix.stride
         var kernel = wideKernel(weight.type)
-        if weight.type == .bfloat16, let rounded = x.rounded, let narrow = kernels.pointee.nt_bf16_bf16 {
-            a = UnsafeRawPointer(rounded + rows.lowerBound * x.roundedStride)
-            stride = x.roundedStride
-            kernel = narrow
+        if !x.isExact {
+            if weight.type == .bfloat16, let narrow = kernels.pointee.nt_bf16_bf16 {
+                let values = rounded(x)
+                stride = x.forms.pointee.roundedStride
+                a = UnsafeRawPointer(values + rows.lowerBound * stride)
+                kernel = narrow
+            } else if let integer = vl_product_q8(kernels, weight.type.kernelType) {
+                stride = Int(vl_q8_row_bytes(Int64(x.matrix.columns)))
+                a = UnsafeRawPointer(quantized(x) + rows.lowerBound * stride)
+                kernel = integer
+            }
         }
+        readBytes += weight.byteCount
         let product = vl_product(
             a: a,
             a_stride: Int64(stride),
@@ -104,6 +147,11 @@ extension Run {
         case .float32: kernels.pointee.nt_f32_f32
         case .bfloat16: kernels.pointee.nt_f32_bf16
         case .float16: kernels.pointee.nt_f32_f16
+        default:
+            switch vl_product_f32(kernels, type.kernelType) {
+            case let kernel?: kernel
+            case nil: preconditionFailure("no product with \(type.rawValue)")
+            }
         }
     }
 
@@ -135,7 +183,9 @@ extension Run {
         case .float32: list.append(product, kernels.pointee.nn_f32_f32)
         case .bfloat16: list.append(product, kernels.pointee.nn_f32_bf16)
         case .float16: list.append(product, kernels.pointee.nn_f32_f16)
+        default: preconditionFailure("a product along the rows of \(weight.type.rawValue)")
         }
+        readBytes += weight.byteCount
     }
 
     /// Runs all products of a list on all threads.
@@ -159,7 +209,7 @@ extension Run {
 
     /// The same in float32 whatever the run's mode is: for gates, whose ties decide which experts run.
     package func exactLinear(_ x: Matrix, _ linear: Linear) -> Matrix {
-        self.linear(Activations(matrix: x, rounded: nil, roundedStride: 0), linear)
+        self.linear(activations(x, isExact: true), linear)
     }
 }
 
@@ -173,11 +223,11 @@ extension Run {
         _ list: inout ProductList
     ) {
         precondition(columns.upperBound <= x.matrix.columns, "columns \(columns) of \(x.matrix.columns)")
-        let part = Activations(
-            matrix: x.matrix[columns: columns],
-            rounded: x.rounded.map { $0 + columns.lowerBound },
-            roundedStride: x.roundedStride
-        )
+        let part = activations(x.matrix[columns: columns], isExact: x.isExact)
+        if weight.type == .bfloat16, !x.isExact, kernels.pointee.nt_bf16_bf16 != nil {
+            part.forms.pointee.rounded = rounded(x) + columns.lowerBound
+            part.forms.pointee.roundedStride = x.forms.pointee.roundedStride
+        }
         append(part, rows: 0..<x.matrix.rows, weight, to: out, &list)
     }
 }

@@ -4,6 +4,7 @@ import VLEngine
 import VLJSON
 import VLModels
 import VLTensor
+import VLText
 
 /// Answers a question about pictures, or a conversation from a file.
 struct AskCommand: ParsableCommand {
@@ -61,7 +62,8 @@ struct AskCommand: ParsableCommand {
     @Argument(help: "The question. '<image>' marks a picture's place; without it pictures come first.")
     var prompt: String?
 
-    func validate() throws {
+    /// Here and not in `validate`, which runs before unknown options are told.
+    private func checkUsage() throws {
         if (prompt == nil) == (conversation == nil) {
             throw ValidationError(
                 "expected a PROMPT or --conversation, found \(prompt == nil ? "neither" : "both")"
@@ -81,11 +83,18 @@ struct AskCommand: ParsableCommand {
     }
 
     func run() throws {
+        try checkUsage()
         let parameters = try sampling.parameters()
         try parameters.validate()
         // Pictures are read before the model, so that a wrong path is told at once.
         let inputs = try readInputs()
-        let host = try ModelHost(model.model, threads: model.threads, compute: model.compute) { done, total in
+        let host = try ModelHost(
+            model.model,
+            threads: model.threads,
+            compute: model.compute,
+            weights: model.policy,
+            cacheType: model.cacheType
+        ) { done, total in
             Terminal.progress("loading", done, of: total)
         }
         Terminal.clearProgress()
@@ -113,10 +122,11 @@ struct AskCommand: ParsableCommand {
 
     private func readInputs() throws -> [ConversationInput] {
         if let conversation { return try ConversationFile.read(conversation) }
-        // In a shell, a line break in a quoted text is written \n.
-        let text = (prompt ?? "").split(separator: "\\n", omittingEmptySubsequences: false).joined(
-            separator: "\n"
-        )
+        // In single quotes a shell knows no line break: after a tag, where every prompt has one, \n is read as one.
+        // Elsewhere it stays, since a question may be about \nabla.
+        let tag = ConversationTemplate.imageTag
+        let text = (prompt ?? "").split(separator: tag + "\\n", omittingEmptySubsequences: false)
+            .joined(separator: tag + "\n")
         var pictures: [ConversationPicture] = []
         for path in image { pictures.append(try PictureSource.read(path)) }
         switch promptMode {

@@ -27,8 +27,6 @@ struct BenchCommand: ParsableCommand {
         )
     )
     var config: String?
-    @Option(help: "Type of random weights: \(DType.allCases.map(\.rawValue).joined(separator: ", ")).")
-    var weights = "bf16"
     @Option(help: "all, language or vision.")
     var part = Benchmark.Part.all
     @Option(name: .customLong("prompt"), help: "Tokens of a prefill.")
@@ -59,11 +57,6 @@ struct BenchCommand: ParsableCommand {
                 "--\(name): expected a whole number from \(range.lowerBound) to \(range.upperBound), found \(value)"
             )
         }
-        if config != nil && DType(rawValue: weights) == nil {
-            throw ValidationError(
-                "--weights: expected one of \(DType.allCases.map(\.rawValue).joined(separator: ", ")), found '\(weights)' (other types are not supported yet)"
-            )
-        }
         if let config, KnownShape(rawValue: config) == nil {
             throw ValidationError(
                 "--config: expected one of \(KnownShape.allCases.map(\.rawValue).joined(separator: ", ")), found '\(config)' (other shapes are not supported yet)"
@@ -82,17 +75,21 @@ struct BenchCommand: ParsableCommand {
         benchmark.depth = depth
         benchmark.measuresLimits = limits
         let report: Benchmark.Report
-        if let config, let shape = KnownShape(rawValue: config), let type = DType(rawValue: weights) {
-            report = try measureRandom(benchmark, shape, type)
+        if let config, let shape = KnownShape(rawValue: config) {
+            report = try measureRandom(benchmark, shape, model.weights ?? .bfloat16)
         } else {
-            let host = try ModelHost(model.model, threads: model.threads, compute: model.compute)
-            let type = host.loaded.weightType
+            let host = try ModelHost(
+                model.model,
+                threads: model.threads,
+                compute: model.compute,
+                weights: model.policy,
+                cacheType: model.cacheType
+            )
             report = benchmark.measure(
                 host.loaded.language,
                 host.loaded.vision,
                 name: host.loaded.name,
-                weights: type.rawValue,
-                weightBytes: Double(type.byteCount),
+                weights: (model.weights ?? host.loaded.weightType).rawValue,
                 modelBytes: host.loaded.weightBytes,
                 loadSeconds: host.loadSeconds,
                 run: host.run,
@@ -120,7 +117,11 @@ struct BenchCommand: ParsableCommand {
         let run = Run(pool: pool, compute: model.compute)
         do throws(LoadError) {
             let config = try shape.config()
-            let needed = try Registry.parameterCount(config) * type.byteCount
+            let policy = WeightPolicy(
+                language: type,
+                vision: model.visionWeights ?? (type.isBlock ? .bfloat16 : type)
+            )
+            let needed = try Int(Double(Registry.parameterCount(config)) * type.bitsPerValue / 8)
             if let available = Memory.availableBytes, needed > available {
                 throw .memory(
                     what: "\(shape.rawValue) in \(type.rawValue)",
@@ -130,7 +131,8 @@ struct BenchCommand: ParsableCommand {
             }
             let clock = ContinuousClock()
             let start = clock.now
-            let loader = WeightLoader(RandomWeights(name: shape.rawValue, type: type, pool: pool), run)
+            let source = RandomWeights(name: shape.rawValue, type: .bfloat16, policy: policy, pool: pool)
+            let loader = WeightLoader(source, run, policy: policy)
             let network = try Registry.network(config, Weights(loader)) { done, total in
                 Terminal.progress("weights", done, of: total)
             }
@@ -139,7 +141,6 @@ struct BenchCommand: ParsableCommand {
                 network.vision,
                 name: shape.rawValue,
                 weights: type.rawValue,
-                weightBytes: Double(type.byteCount),
                 modelBytes: loader.byteCount,
                 loadSeconds: (clock.now - start).seconds,
                 run: run,

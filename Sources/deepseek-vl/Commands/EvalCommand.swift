@@ -59,7 +59,13 @@ struct EvalCommand: ParsableCommand {
         var list = try QuestionFile.parse(try read(path), file: path)
         if let limit { list = Array(list.prefix(limit)) }
         var comparison = try reference.map { try ReferenceComparison.parse(try read($0), file: $0) }
-        let host = try ModelHost(model.model, threads: model.threads, compute: model.compute)
+        let host = try ModelHost(
+            model.model,
+            threads: model.threads,
+            compute: model.compute,
+            weights: model.policy,
+            cacheType: model.cacheType
+        )
         var scorer = Scorer()
         var lines: [UInt8] = []
         var cache: (name: String, picture: ConversationPicture)?

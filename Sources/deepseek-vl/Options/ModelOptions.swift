@@ -1,5 +1,6 @@
 import ArgumentParser
 import DeepSeekVL
+import VLModels
 import VLTensor
 
 /// How results are printed.
@@ -8,6 +9,7 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
 }
 
 extension Compute: ExpressibleByArgument {}
+extension DType: ExpressibleByArgument {}
 extension Tiling: ExpressibleByArgument {}
 extension EXIFOrientation: ExpressibleByArgument {}
 
@@ -25,20 +27,48 @@ struct ModelOptions: ParsableArguments {
     )
     var model: String?
 
-    @Option(help: "Threads that compute; one a physical core if omitted.")
+    @Option(parsing: .unconditional, help: "Threads that compute; one a physical core if omitted.")
     var threads: Int?
 
     @Option(
         help: """
             float32: everything is computed in float32, the reference path; auto: the fast path (bfloat16 weights meet
-            rounded activations where the processor multiplies those).
+            activations rounded to bfloat16, quantized weights meet activations quantized to 8 bits).
             """
     )
     var compute = Compute.auto
 
+    @Option(
+        help: ArgumentHelp(
+            "Runs the language model's matrices in this type, converting while loading: \(Self.types).",
+            valueName: "type"
+        )
+    )
+    var weights: DType?
+
+    @Option(
+        name: .customLong("vision-weights"),
+        help: ArgumentHelp("The same for the vision tower and its projector.", valueName: "type")
+    )
+    var visionWeights: DType?
+
+    @Option(
+        name: .customLong("cache-type"),
+        help: ArgumentHelp("Type of the key-value cache: f32, bf16 or f16.", valueName: "type")
+    )
+    var cacheType: DType?
+
+    private static let types = DType.allCases.map(\.rawValue).joined(separator: ", ")
+
+    /// In which types the matrices run.
+    var policy: WeightPolicy { WeightPolicy(language: weights, vision: visionWeights) }
+
     func validate() throws {
         if let threads, !(1...256).contains(threads) {
             throw ValidationError("--threads: expected a whole number from 1 to 256, found \(threads)")
+        }
+        if let cacheType, cacheType.isBlock {
+            throw ValidationError("--cache-type: expected f32, bf16 or f16, found \(cacheType.rawValue)")
         }
     }
 }

@@ -5,36 +5,49 @@ import DeepSeekVL
 struct SamplingArguments: ParsableArguments {
     @Option(
         name: [.customLong("max-tokens"), .customLong("max-new-tokens"), .customLong("max_gen_len")],
+        parsing: .unconditional,
         help: "Longest answer in tokens."
     )
     var maxTokens = 512
-    @Option(help: "0 is greedy: the most probable token each time. The official programs use 0.1 to 0.4.")
+    @Option(
+        parsing: .unconditional,
+        help: "0 is greedy: the most probable token each time. The official programs use 0.1 to 0.4."
+    )
     var temperature = 0.0
     @Option(
         name: [.customLong("top-p"), .customLong("top_p")],
+        parsing: .unconditional,
         help: "Keeps the most probable tokens that together reach this probability."
     )
     var topP = 1.0
-    @Option(name: [.customLong("top-k")], help: "Keeps so many of the most probable tokens; 0 keeps all.")
+    @Option(
+        name: [.customLong("top-k")],
+        parsing: .unconditional,
+        help: "Keeps so many of the most probable tokens; 0 keeps all."
+    )
     var topK = 0
     @Option(
         name: [.customLong("min-p")],
+        parsing: .unconditional,
         help: "Drops tokens below this share of the most probable one's probability."
     )
     var minP = 0.0
     @Option(
         name: [.customLong("repetition-penalty"), .customLong("repetition_penalty")],
+        parsing: .unconditional,
         help: "Makes tokens that occurred less probable; 1 changes nothing. The official program uses 1.1."
     )
     var repetitionPenalty = 1.0
-    @Option(help: "Seed of the random choices; the same seed gives the same answer.")
+    @Option(parsing: .unconditional, help: "Seed of the random choices; the same seed gives the same answer.")
     var seed: UInt64 = 0
     @Option(
+        parsing: .unconditionalSingleValue,
         help: ArgumentHelp("Ends the answer where this text appears; may be repeated.", valueName: "text")
     )
     var stop: [String] = []
     @Option(
         name: [.customLong("chunk-size"), .customLong("chunk_size"), .customLong("chunck_size")],
+        parsing: .unconditional,
         help:
             "Prompt tokens computed at a time (incremental prefilling); -1 computes all at once. The answer is the same."
     )

@@ -1,0 +1,101 @@
+// Vector operations of Advanced SIMD: 4 lanes, 32 registers. Included inside a target attribute, if any.
+#include <arm_neon.h>
+
+#define LANES 4
+#define NT_ROWS 4
+#define NT_COLUMNS 4
+#define NT_WIDE 8
+#define NN_ROWS 4
+#define NN_VECTORS 4
+
+typedef float32x4_t vf;
+
+#define VF static inline __attribute__((always_inline))
+VF vf vf_zero(void) { return vdupq_n_f32(0.0f); }
+VF vf vf_set(float x) { return vdupq_n_f32(x); }
+VF vf vf_load(const float *p) { return vld1q_f32(p); }
+VF vf vf_load_part(const float *p, int64_t n) {
+    float padded[4] = {0};
+    __builtin_memcpy(padded, p, (size_t)n * 4);
+    return vld1q_f32(padded);
+}
+VF void vf_store(float *p, vf x) { vst1q_f32(p, x); }
+VF void vf_store_part(float *p, vf x, int64_t n) {
+    float padded[4];
+    vst1q_f32(padded, x);
+    __builtin_memcpy(p, padded, (size_t)n * 4);
+}
+VF uint16x4_t load_part_16(const uint16_t *p, int64_t n) {
+    uint16_t padded[4] = {0};
+    __builtin_memcpy(padded, p, (size_t)n * 2);
+    return vld1_u16(padded);
+}
+VF vf vf_widen_bf16(uint16x4_t h) { return vreinterpretq_f32_u32(vshll_n_u16(h, 16)); }
+VF vf vf_load_bf16(const uint16_t *p) { return vf_widen_bf16(vld1_u16(p)); }
+VF vf vf_load_bf16_part(const uint16_t *p, int64_t n) { return vf_widen_bf16(load_part_16(p, n)); }
+VF vf vf_load_f16(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+VF vf vf_load_f16_part(const uint16_t *p, int64_t n) { return vcvt_f32_f16(vreinterpret_f16_u16(load_part_16(p, n))); }
+VF vf vf_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
+VF vf vf_max(vf a, vf b) { return vmaxq_f32(a, b); }
+VF vf vf_min(vf a, vf b) { return vminq_f32(a, b); }
+VF vf vf_round(vf x) { return vrndnq_f32(x); }
+VF vf vf_pow2(vf n) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23)); }
+VF vf vf_select_gt(vf a, vf b, vf x, vf y) { return vbslq_f32(vcgtq_f32(a, b), x, y); }
+VF vf vf_select_nan(vf x, vf y) { return vbslq_f32(vceqq_f32(x, x), y, x); }
+VF float vf_sum(vf x) {
+    float32x2_t s = vadd_f32(vget_low_f32(x), vget_high_f32(x));
+    return vget_lane_f32(vpadd_f32(s, s), 0);
+}
+VF float vf_top(vf x) { return vmaxvq_f32(x); }
+
+#include "vector.inc.h"
+
+static void f16_from_f32(uint16_t *y, const float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = vl_f16_of(x[i]);
+}
+
+// ---- block formats
+
+typedef int32x4_t vq;
+#define Q_ROWS 4
+#define Q_VECTORS 4
+#define Q_GROUPS 2
+#define VQ_ZERO8 0
+
+VF vq vq_load(const uint8_t *p) { return vreinterpretq_s32_u8(vld1q_u8(p)); }
+VF vq vq_set(int32_t x) { return vdupq_n_s32(x); }
+VF uint8x16_t vq_u8(vq w) { return vreinterpretq_u8_s32(w); }
+VF vq vq_low(vq w) { return vreinterpretq_s32_u8(vandq_u8(vq_u8(w), vdupq_n_u8(15))); }
+VF vq vq_high(vq w) { return vreinterpretq_s32_u8(vshrq_n_u8(vq_u8(w), 4)); }
+VF vq vq_bits(vq w, vq h, const int left, const int mask) {
+    const uint8x16_t shifted = vshlq_u8(vq_u8(h), vdupq_n_s8((int8_t)left));
+    return vreinterpretq_s32_u8(vorrq_u8(vq_u8(w), vandq_u8(shifted, vdupq_n_u8((uint8_t)mask))));
+}
+VF vq vq_fifth(vq w, vq h, const int j) { return vq_bits(w, h, 4 - j, 0x10); }
+VF vq vq_sixth(vq w, vq h, const int j) { return vq_bits(w, h, 4 - 2 * (j % 4), 0x30); }
+VF vq vq_times(vq a, vq b) { return vmulq_s32(a, b); }
+VF vq vq_plus(vq a, vq b) { return vaddq_s32(a, b); }
+VF vf vq_float(vq s) { return vcvtq_f32_s32(s); }
+VF vf vq_bytes(const uint8_t *p) {
+    const uint32_t values[4] = {p[0], p[1], p[2], p[3]};
+    return vcvtq_f32_u32(vld1q_u32(values));
+}
+VF vq vq_signed(const int8_t *p) {
+    const int32_t values[4] = {p[0], p[1], p[2], p[3]};
+    return vld1q_s32(values);
+}
+#ifdef VL_DOT
+VF vq vq_dot(vq s, vq w, vq a) { return vdotq_s32(s, vreinterpretq_s8_s32(w), vreinterpretq_s8_s32(a)); }
+#else
+VF vq vq_dot(vq s, vq w, vq a) {
+    const int8x16_t x = vreinterpretq_s8_s32(w), y = vreinterpretq_s8_s32(a);
+    const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(x), vget_low_s8(y)));
+    const int32x4_t high = vpaddlq_s16(vmull_s8(vget_high_s8(x), vget_high_s8(y)));
+    return vaddq_s32(s, vpaddq_s32(low, high));
+}
+#endif
+VF vq vq_dot8(vq s, vq w, vq a) { return vq_dot(s, vreinterpretq_s32_u8(veorq_u8(vq_u8(w), vdupq_n_u8(0x80))), a); }
+
+#include "quant.inc.h"
+
+static void q8_from_f32(void *row, const float *x, int64_t n) { vl_q8_row((int8_t *)row, x, n); }

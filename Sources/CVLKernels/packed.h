@@ -1,0 +1,151 @@
+// The packed form of block formats in detail, as constants that the compiler folds: shared by all instruction sets.
+//
+// A group of 16 rows: first the scales, then for each 32 columns the codes.
+//   scales, 32-value formats, for each 32 columns:  d[16] half, and m[16] half for the formats with a minimum
+//   scales, Q4_K and Q5_K, for each 256 columns:    d[16], dmin[16] half, then for each 32: scale[16], min[16] bytes
+//   scales, Q6_K, for each 256 columns:             d[16] half, then for each 16: scale[16] signed bytes
+//   codes of 8 bits:  8 vectors of 64 bytes; byte 4 r + c of vector j is row r, column 4 j + c, plus 128
+//   codes of 4 bits:  4 vectors; the low half of a byte belongs to vector j, the high half to vector j + 4
+//   the fifth bit:    1 vector; bit j of a byte belongs to vector j
+//   bits 5 and 6:     2 vectors; bits 2 (j % 4) and 2 (j % 4) + 1 of vector j / 4 belong to vector j
+#ifndef VL_PACKED_H
+#define VL_PACKED_H
+
+#include "vl_blocks.h"
+#include "vl_scalars.h"
+
+#define PACKED static inline __attribute__((always_inline))
+
+// All formats, for lists that are filled by macro.
+#define VL_BLOCK_TYPES(X)                                                                                              \
+    X(q8_0, VL_TYPE_Q8_0)                                                                                              \
+    X(q4_0, VL_TYPE_Q4_0)                                                                                              \
+    X(q4_1, VL_TYPE_Q4_1)                                                                                              \
+    X(q5_0, VL_TYPE_Q5_0)                                                                                              \
+    X(q5_1, VL_TYPE_Q5_1)                                                                                              \
+    X(q4_k, VL_TYPE_Q4_K)                                                                                              \
+    X(q5_k, VL_TYPE_Q5_K)                                                                                              \
+    X(q6_k, VL_TYPE_Q6_K)
+
+// Columns that share a piece of the scales.
+PACKED int64_t packed_span(const vl_type t) {
+    return t == VL_TYPE_Q4_K || t == VL_TYPE_Q5_K || t == VL_TYPE_Q6_K ? 256 : 32;
+}
+PACKED int64_t packed_scale_bytes(const vl_type t) {
+    switch (t) {
+        case VL_TYPE_Q4_1:
+        case VL_TYPE_Q5_1: return 64;
+        case VL_TYPE_Q4_K:
+        case VL_TYPE_Q5_K: return 64 + 8 * 32;
+        case VL_TYPE_Q6_K: return 32 + 16 * 16;
+        default: return 32;
+    }
+}
+PACKED int packed_bits(const vl_type t) {
+    switch (t) {
+        case VL_TYPE_Q8_0: return 8;
+        case VL_TYPE_Q5_0:
+        case VL_TYPE_Q5_1:
+        case VL_TYPE_Q5_K: return 5;
+        case VL_TYPE_Q6_K: return 6;
+        default: return 4;
+    }
+}
+// Bytes of the codes of 32 columns.
+PACKED int64_t packed_code_bytes(const vl_type t) { return 64 * packed_bits(t); }
+// What is subtracted from a code.
+PACKED int packed_zero(const vl_type t) {
+    switch (t) {
+        case VL_TYPE_Q8_0: return 128;
+        case VL_TYPE_Q4_0: return 8;
+        case VL_TYPE_Q5_0: return 16;
+        case VL_TYPE_Q6_K: return 32;
+        default: return 0;
+    }
+}
+PACKED int packed_has_min(const vl_type t) {
+    return t == VL_TYPE_Q4_1 || t == VL_TYPE_Q5_1 || t == VL_TYPE_Q4_K || t == VL_TYPE_Q5_K;
+}
+// Bytes of a group's scales, rounded so that the codes begin at a multiple of 64.
+PACKED int64_t packed_scales(const vl_type t, int64_t depth) {
+    return (depth / packed_span(t) * packed_scale_bytes(t) + 63) & ~(int64_t)63;
+}
+PACKED int64_t packed_group(const vl_type t, int64_t depth) {
+    return packed_scales(t, depth) + depth / 32 * packed_code_bytes(t);
+}
+
+// The code of row r, column c (below 32) in the codes of 32 columns.
+PACKED int packed_code(const vl_type t, const uint8_t *codes, int r, int c) {
+    const int j = c / 4, byte = 4 * r + c % 4;
+    if (packed_bits(t) == 8) return codes[64 * j + byte];
+    const int low = codes[64 * (j % 4) + byte];
+    int code = j < 4 ? low & 15 : low >> 4;
+    if (packed_bits(t) == 5) code |= (codes[256 + byte] >> j & 1) << 4;
+    if (packed_bits(t) == 6) code |= (codes[256 + 64 * (j / 4) + byte] >> 2 * (j % 4) & 3) << 4;
+    return code;
+}
+
+PACKED uint16_t load_half(const uint8_t *p) {
+    uint16_t half;
+    __builtin_memcpy(&half, p, 2);
+    return half;
+}
+
+// Scale (of the first 16 columns, for Q6_K without its small scale) and minimum of row r at 32-column block `block`.
+PACKED float packed_scale(const vl_type t, const uint8_t *scales, int64_t block, int r) {
+    const uint8_t *p = scales + block * 32 / packed_span(t) * packed_scale_bytes(t);
+    const float d = vl_f32_of_f16(load_half(p + 2 * r));
+    if (t == VL_TYPE_Q4_K || t == VL_TYPE_Q5_K) return d * (float)p[64 + block % 8 * 32 + r];
+    return d;
+}
+PACKED float packed_min(const vl_type t, const uint8_t *scales, int64_t block, int r) {
+    const uint8_t *p = scales + block * 32 / packed_span(t) * packed_scale_bytes(t);
+    const float m = vl_f32_of_f16(load_half(p + 32 + 2 * r));
+    if (t == VL_TYPE_Q4_K || t == VL_TYPE_Q5_K) return -(m * (float)p[64 + block % 8 * 32 + 16 + r]);
+    return m;
+}
+// Small scale of the 16 columns `half` (0 or 1) of a block; Q6_K only.
+PACKED int packed_small_scale(const uint8_t *scales, int64_t block, int half, int r) {
+    const uint8_t *p = scales + block / 8 * packed_scale_bytes(VL_TYPE_Q6_K);
+    return (int8_t)p[32 + block % 8 * 32 + 16 * half + r];
+}
+
+// Places in a row of quantized activations.
+PACKED const float *q8_scales(const int8_t *row, int64_t depth) { return (const float *)(const void *)(row + depth); }
+PACKED const int32_t *q8_sums(const int8_t *row, int64_t depth) {
+    return (const int32_t *)(const void *)(row + depth + depth / 8);
+}
+PACKED const int32_t *q8_half_sums(const int8_t *row, int64_t depth) {
+    return (const int32_t *)(const void *)(row + depth + depth / 4);
+}
+
+// Quantizes 32 values: codes, their scale, their sum and the sums of their halves. All instruction sets give the same.
+PACKED void vl_q8_block(const float *x, int8_t *codes, float *scale, int32_t *sum, int32_t *halves) {
+    float top = 0.0f;
+    for (int i = 0; i < 32; i++) {
+        const float size = __builtin_fabsf(x[i]);
+        if (size > top) top = size;
+    }
+    const float factor = top > 0.0f ? 127.0f / top : 0.0f;
+    *scale = top * (1.0f / 127.0f);
+    halves[0] = halves[1] = 0;
+    for (int i = 0; i < 32; i++) {
+        const float scaled = __builtin_rintf(x[i] * factor);
+        // What is no number, or too large for its block's scale to be one, becomes a number all the same.
+        const int32_t code = scaled >= -127.0f && scaled <= 127.0f ? (int32_t)scaled : 0;
+        codes[i] = (int8_t)code;
+        halves[i / 16] += code;
+    }
+    *sum = halves[0] + halves[1];
+}
+
+// A row of them.
+PACKED void vl_q8_row(int8_t *codes, const float *x, int64_t n) {
+    float *scales = (float *)(void *)(codes + n);
+    int32_t *sums = (int32_t *)(void *)(codes + n + n / 8);
+    int32_t *halves = (int32_t *)(void *)(codes + n + n / 4);
+    for (int64_t block = 0; block < n / 32; block++)
+        vl_q8_block(x + 32 * block, codes + 32 * block, scales + block, sums + block, halves + 2 * block);
+}
+
+#endif

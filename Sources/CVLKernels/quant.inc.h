@@ -1,0 +1,295 @@
+// Products with block formats, written once over what an ISA file defines before it includes this one, besides what
+// vector.inc.h needs:
+//
+//   vq                             as many bytes as vf: LANES rows of 4 codes, or LANES 32-bit sums
+//   vq_load vq_set                 64 LANES / 16 bytes as they lie; one 32-bit number in all lanes
+//   vq_low vq_high                 the low and the high half of each byte
+//   vq_fifth(w, h, j)              w with bit j of each byte of h as its fifth bit
+//   vq_sixth(w, h, j)              w with bits 2 (j % 4)... of each byte of h as its fifth and sixth
+//   vq_dot(s, w, a)                s + the sums of 4 products of codes (0...63) and 4 signed bytes that a holds in each lane
+//   vq_dot8(s, w, a)               the same for 8-bit codes, less VQ_ZERO8 where the instruction wants signed ones
+//   vq_times(a, b) vq_plus(a, b)   32-bit integers
+//   vq_float(s)                    32-bit integers as floats
+//   vq_bytes(p) vq_signed(p)       LANES bytes as floats, LANES signed bytes as 32-bit integers
+//   Q_ROWS Q_VECTORS               tile of the panel product, in rows and vectors
+//   Q_GROUPS                       groups of 16 rows in a panel; a multiple of the tile
+//
+// An output's sum runs over the blocks of 32 columns in order: within a block in integers (exact), then
+// float(sum) * activation scale, fused into the running sum with the weight's scale, and then the minimum's part. That is
+// the same in the direct form (few rows: weights are unpacked into registers), in the panel form (weights are unpacked
+// once into scratch for many rows) and in the scalar reference, so all give the same bits.
+#include "packed.h"
+
+// Vectors of a group.
+#define Q_PARTS (VL_GROUP_ROWS / LANES)
+// Columns of a panel: its codes fit the second cache beside the rows.
+#define Q_CHUNK 1024
+// Rows up to which the direct form is used.
+#define Q_DIRECT 4
+
+// What scales a block of 32 columns for one vector of rows.
+typedef struct {
+    vf scale, min;
+    vq small[2];
+} q_scales;
+
+INLINE void q_load_scales(const vl_type t, const uint8_t *scales, int64_t block, const int part, q_scales *out) {
+    const uint8_t *p = scales + block * 32 / packed_span(t) * packed_scale_bytes(t);
+    const int first = part * LANES;
+    out->scale = vf_load_f16((const uint16_t *)(const void *)p + first);
+    if (packed_has_min(t)) out->min = vf_load_f16((const uint16_t *)(const void *)(p + 32) + first);
+    if (t == VL_TYPE_Q4_K || t == VL_TYPE_Q5_K) {
+        const uint8_t *small = p + 64 + block % 8 * 32 + first;
+        out->scale = out->scale * vq_bytes(small);
+        out->min = -(out->min * vq_bytes(small + 16));
+    }
+    if (t == VL_TYPE_Q6_K) {
+        const int8_t *small = (const int8_t *)p + 32 + block % 8 * 32 + first;
+        out->small[0] = vq_signed(small);
+        out->small[1] = vq_signed(small + 16);
+    }
+}
+
+INLINE void q_load_codes(const vl_type t, const uint8_t *codes, const int part, vq w[8]) {
+    const uint8_t *p = codes + part * LANES * 4;
+    if (packed_bits(t) == 8) {
+        UNROLL for (int j = 0; j < 8; j++) w[j] = vq_load(p + 64 * j);
+        return;
+    }
+    UNROLL for (int j = 0; j < 4; j++) {
+        const vq both = vq_load(p + 64 * j);
+        w[j] = vq_low(both);
+        w[j + 4] = vq_high(both);
+    }
+    if (packed_bits(t) == 5) {
+        const vq high = vq_load(p + 256);
+        UNROLL for (int j = 0; j < 8; j++) w[j] = vq_fifth(w[j], high, j);
+    }
+    if (packed_bits(t) == 6) {
+        const vq high[2] = {vq_load(p + 256), vq_load(p + 320)};
+        UNROLL for (int j = 0; j < 8; j++) w[j] = vq_sixth(w[j], high[j / 4], j);
+    }
+}
+
+INLINE vq q_dot(const vl_type t, vq s, vq w, vq a) { return packed_bits(t) == 8 ? vq_dot8(s, w, a) : vq_dot(s, w, a); }
+
+// What the sums start from: the zero point's part.
+INLINE int32_t q_zero(const vl_type t) { return packed_bits(t) == 8 ? VQ_ZERO8 : packed_zero(t); }
+INLINE vq q_start(const vl_type t, int32_t sum) { return q_zero(t) == 0 ? vq_set(0) : vq_set(-q_zero(t) * sum); }
+
+INLINE vq q_four(const int8_t *p) {
+    int32_t four;
+    __builtin_memcpy(&four, p, 4);
+    return vq_set(four);
+}
+
+// Adds a block's integer sum to an output.
+INLINE vf q_add(const vl_type t, vf acc, vq sum, const q_scales *s, float scale, int32_t total) {
+    acc = vf_fma(vq_float(sum) * vf_set(scale), s->scale, acc);
+    return packed_has_min(t) ? vf_fma(s->min, vf_set(scale * (float)total), acc) : acc;
+}
+
+INLINE void q_store(const vl_product *p, int64_t row, int64_t column, vf sum, int adds_bias) {
+    const int64_t left = p->columns - column;
+    float *c = p->c + row * p->c_stride + column;
+    if (left <= 0) return;
+    if (left >= LANES) {
+        vf_store(c, adds_bias && p->bias ? sum + vf_load(p->bias + column) : sum);
+    } else {
+        vf_store_part(c, adds_bias && p->bias ? sum + vf_load_part(p->bias + column, left) : sum, left);
+    }
+}
+
+// One vector of outputs for a few rows, straight from the packed weights.
+INLINE void q_direct(const vl_type t, const vl_product *p, int64_t row, int64_t column, const int mr) {
+    const int part = (int)(column % VL_GROUP_ROWS / LANES);
+    const uint8_t *scales = (const uint8_t *)p->b + column / VL_GROUP_ROWS * packed_group(t, p->depth);
+    const uint8_t *codes = scales + packed_scales(t, p->depth);
+    const int8_t *a = (const int8_t *)p->a + row * p->a_stride;
+    vf acc[Q_DIRECT];
+    UNROLL for (int i = 0; i < mr; i++) acc[i] = vf_zero();
+    for (int64_t block = 0; block < p->depth / 32; block++) {
+        vq w[8];
+        q_scales s;
+        q_load_codes(t, codes + block * packed_code_bytes(t), part, w);
+        q_load_scales(t, scales, block, part, &s);
+        UNROLL for (int i = 0; i < mr; i++) {
+            const int8_t *ai = a + i * p->a_stride;
+            const int32_t total = q8_sums(ai, p->depth)[block];
+            vq sum;
+            if (t == VL_TYPE_Q6_K) {
+                const int32_t *halves = q8_half_sums(ai, p->depth) + 2 * block;
+                vq low = q_start(t, halves[0]), high = q_start(t, halves[1]);
+                UNROLL for (int j = 0; j < 4; j++) low = q_dot(t, low, w[j], q_four(ai + 32 * block + 4 * j));
+                UNROLL for (int j = 4; j < 8; j++) high = q_dot(t, high, w[j], q_four(ai + 32 * block + 4 * j));
+                sum = vq_plus(vq_times(low, s.small[0]), vq_times(high, s.small[1]));
+            } else {
+                vq low = q_start(t, total), high = vq_set(0);
+                UNROLL for (int j = 0; j < 4; j++) {
+                    low = q_dot(t, low, w[j], q_four(ai + 32 * block + 4 * j));
+                    high = q_dot(t, high, w[j + 4], q_four(ai + 32 * block + 16 + 4 * j));
+                }
+                sum = vq_plus(low, high);
+            }
+            acc[i] = q_add(t, acc[i], sum, &s, q8_scales(ai, p->depth)[block], total);
+        }
+    }
+    UNROLL for (int i = 0; i < mr; i++) q_store(p, row + i, column, acc[i], 1);
+}
+
+// Weights of a few groups and up to Q_CHUNK columns, unpacked: a vector's codes of 32 columns after the other.
+typedef struct {
+    _Alignas(64) uint8_t codes[Q_GROUPS * Q_PARTS][Q_CHUNK / 32][8][LANES * 4];
+    _Alignas(64) q_scales scales[Q_GROUPS * Q_PARTS][Q_CHUNK / 32];
+} q_panel;
+
+INLINE void q_fill(const vl_type t, const vl_product *p, int64_t column, int64_t groups, int64_t first, int64_t blocks,
+                   q_panel *panel) {
+    for (int64_t v = 0; v < groups * Q_PARTS; v++) {
+        const int part = (int)(v % Q_PARTS);
+        const uint8_t *scales =
+            (const uint8_t *)p->b + (column / VL_GROUP_ROWS + v / Q_PARTS) * packed_group(t, p->depth);
+        const uint8_t *codes = scales + packed_scales(t, p->depth) + first * packed_code_bytes(t);
+        for (int64_t block = 0; block < blocks; block++) {
+            vq w[8];
+            q_load_codes(t, codes + block * packed_code_bytes(t), part, w);
+            UNROLL for (int j = 0; j < 8; j++) __builtin_memcpy(panel->codes[v][block][j], &w[j], sizeof(vq));
+            q_load_scales(t, scales, first + block, part, &panel->scales[v][block]);
+        }
+    }
+}
+
+// mr rows times nr vectors of a panel, from vector v on; C holds the sum of the columns before `first`.
+INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, int64_t row, int64_t column, int64_t v,
+                   int64_t first, int64_t blocks, const int mr, const int nr) {
+    vf acc[Q_ROWS][Q_VECTORS];
+    const int8_t *a = (const int8_t *)p->a + row * p->a_stride;
+    UNROLL for (int i = 0; i < mr; i++) {
+        UNROLL for (int n = 0; n < nr; n++) {
+            const int64_t place = column + n * LANES, left = p->columns - place;
+            const float *c = p->c + (row + i) * p->c_stride + place;
+            acc[i][n] = first == 0 || left <= 0 ? vf_zero() : left >= LANES ? vf_load(c) : vf_load_part(c, left);
+        }
+    }
+    for (int64_t block = 0; block < blocks; block++) {
+        const int8_t *ab = a + 32 * (first + block);
+        vq sum[Q_ROWS][Q_VECTORS];
+        if (t == VL_TYPE_Q6_K) {
+            UNROLL for (int half = 0; half < 2; half++) {
+                vq part[Q_ROWS][Q_VECTORS];
+                UNROLL for (int i = 0; i < mr; i++) {
+                    const vq start =
+                        q_start(t, q8_half_sums(a + i * p->a_stride, p->depth)[2 * (first + block) + half]);
+                    UNROLL for (int n = 0; n < nr; n++) part[i][n] = start;
+                }
+                UNROLL for (int j = 4 * half; j < 4 * half + 4; j++) {
+                    vq w[Q_VECTORS];
+                    UNROLL for (int n = 0; n < nr; n++) w[n] = vq_load(panel->codes[v + n][block][j]);
+                    UNROLL for (int i = 0; i < mr; i++) {
+                        const vq four = q_four(ab + i * p->a_stride + 4 * j);
+                        UNROLL for (int n = 0; n < nr; n++) part[i][n] = q_dot(t, part[i][n], w[n], four);
+                    }
+                }
+                UNROLL for (int i = 0; i < mr; i++) {
+                    UNROLL for (int n = 0; n < nr; n++) {
+                        const vq scaled = vq_times(part[i][n], panel->scales[v + n][block].small[half]);
+                        sum[i][n] = half == 0 ? scaled : vq_plus(sum[i][n], scaled);
+                    }
+                }
+            }
+        } else {
+            UNROLL for (int i = 0; i < mr; i++) {
+                const vq start = q_start(t, q8_sums(a + i * p->a_stride, p->depth)[first + block]);
+                UNROLL for (int n = 0; n < nr; n++) sum[i][n] = start;
+            }
+            UNROLL for (int j = 0; j < 8; j++) {
+                vq w[Q_VECTORS];
+                UNROLL for (int n = 0; n < nr; n++) w[n] = vq_load(panel->codes[v + n][block][j]);
+                UNROLL for (int i = 0; i < mr; i++) {
+                    const vq four = q_four(ab + i * p->a_stride + 4 * j);
+                    UNROLL for (int n = 0; n < nr; n++) sum[i][n] = q_dot(t, sum[i][n], w[n], four);
+                }
+            }
+        }
+        UNROLL for (int i = 0; i < mr; i++) {
+            const int8_t *ai = a + i * p->a_stride;
+            const float scale = q8_scales(ai, p->depth)[first + block];
+            const int32_t total = packed_has_min(t) ? q8_sums(ai, p->depth)[first + block] : 0;
+            UNROLL for (int n = 0; n < nr; n++) acc[i][n] =
+                q_add(t, acc[i][n], sum[i][n], &panel->scales[v + n][block], scale, total);
+        }
+    }
+    const int last = first + blocks == p->depth / 32;
+    UNROLL for (int i = 0; i < mr; i++) {
+        UNROLL for (int n = 0; n < nr; n++) q_store(p, row + i, column + n * LANES, acc[i][n], last);
+    }
+}
+
+// All rows over the vectors [v, v + nr) of a panel.
+INLINE void q_rows(const vl_type t, const vl_product *p, const q_panel *panel, int64_t column, int64_t v, int64_t first,
+                   int64_t blocks, const int nr) {
+    int64_t i = 0;
+    for (; i + Q_ROWS <= p->rows; i += Q_ROWS) q_tile(t, p, panel, i, column, v, first, blocks, Q_ROWS, nr);
+    for (; i < p->rows; i++) q_tile(t, p, panel, i, column, v, first, blocks, 1, nr);
+}
+
+INLINE void q_product(const vl_type t, const vl_product *p, int64_t first, int64_t last) {
+    // Whole groups: columns of the last one beyond the matrix are computed and not stored.
+    const int64_t end = (last + VL_GROUP_ROWS - 1) / VL_GROUP_ROWS * VL_GROUP_ROWS;
+    if (p->rows <= Q_DIRECT) {
+        for (int64_t j = first; j < end; j += LANES) {
+            switch (p->rows) {
+                case 1: q_direct(t, p, 0, j, 1); break;
+                case 2: q_direct(t, p, 0, j, 2); break;
+                case 3: q_direct(t, p, 0, j, 3); break;
+                case 4: q_direct(t, p, 0, j, 4); break;
+                default: break;
+            }
+        }
+        return;
+    }
+    const int vectors = t == VL_TYPE_Q6_K && Q_VECTORS > 2 ? 2 : Q_VECTORS;
+    q_panel panel;
+    for (int64_t j = first; j < end; j += Q_GROUPS * VL_GROUP_ROWS) {
+        const int64_t groups = end - j < Q_GROUPS * VL_GROUP_ROWS ? (end - j) / VL_GROUP_ROWS : Q_GROUPS;
+        for (int64_t k = 0; k < p->depth / 32; k += Q_CHUNK / 32) {
+            const int64_t blocks = p->depth / 32 - k < Q_CHUNK / 32 ? p->depth / 32 - k : Q_CHUNK / 32;
+            q_fill(t, p, j, groups, k, blocks, &panel);
+            int64_t v = 0;
+            for (; v + vectors <= groups * Q_PARTS; v += vectors)
+                q_rows(t, p, &panel, j + v * LANES, v, k, blocks, vectors);
+            for (; v < groups * Q_PARTS; v++) q_rows(t, p, &panel, j + v * LANES, v, k, blocks, 1);
+        }
+    }
+}
+
+// Float32 activations: a piece of the weights is decoded, then columns run in lanes.
+INLINE void q_product_f32(const vl_type t, const vl_product *p, int64_t first, int64_t last) {
+    enum { PIECE = 64 };
+    const int64_t end = (last + VL_GROUP_ROWS - 1) / VL_GROUP_ROWS * VL_GROUP_ROWS;
+    float weights[PIECE * VL_GROUP_ROWS];
+    for (int64_t j = first; j < end; j += VL_GROUP_ROWS) {
+        const uint8_t *group = (const uint8_t *)p->b + j / VL_GROUP_ROWS * packed_group(t, p->depth);
+        for (int64_t k = 0; k < p->depth; k += PIECE) {
+            const int64_t n = p->depth - k < PIECE ? p->depth - k : PIECE;
+            vl_packed_columns(t, group, p->depth, k, n, weights);
+            for (int64_t i = 0; i < p->rows; i++) {
+                const float *a = (const float *)p->a + i * p->a_stride + k;
+                for (int64_t part = 0; part < Q_PARTS; part++) {
+                    const int64_t column = j + part * LANES, left = p->columns - column;
+                    if (left <= 0) break;
+                    const float *c = p->c + i * p->c_stride + column;
+                    vf acc = k == 0 ? vf_zero() : left >= LANES ? vf_load(c) : vf_load_part(c, left);
+                    for (int64_t d = 0; d < n; d++)
+                        acc = vf_fma(vf_set(a[d]), vf_load(weights + d * VL_GROUP_ROWS + part * LANES), acc);
+                    q_store(p, i, column, acc, k + n == p->depth);
+                }
+            }
+        }
+    }
+}
+
+#define DEFINE_QUANTIZED(NAME, TYPE)                                                                                   \
+    static void nt_q8_##NAME(const vl_product *p, int64_t first, int64_t last) { q_product(TYPE, p, first, last); }    \
+    static void nt_f32_##NAME(const vl_product *p, int64_t first, int64_t last) { q_product_f32(TYPE, p, first, last); }
+VL_BLOCK_TYPES(DEFINE_QUANTIZED)
