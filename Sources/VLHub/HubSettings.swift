@@ -69,7 +69,8 @@ package struct HubSettings: Sendable {
 
     /// Whether `NO_PROXY` names the host of an address, or a domain above it.
     private static func isExcepted(_ endpoint: String, _ list: String) -> Bool {
-        let host = endpoint.lowercased().split(separator: "/").dropFirst().first?.split(separator: ":").first ?? ""
+        let host =
+            endpoint.lowercased().split(separator: "/").dropFirst().first?.split(separator: ":").first ?? ""
         return list.lowercased().split { $0 == "," || $0 == " " }.contains { entry in
             let domain = entry.drop { $0 == "." || $0 == "*" }
             return entry == "*" || host == domain || (!domain.isEmpty && host.hasSuffix("." + domain))
@@ -89,8 +90,12 @@ package struct HubSettings: Sendable {
         return nil
     }
 
-    /// A variable of this process.
-    package static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+    /// A variable of this process; the home folder is known without its variable too.
+    package static func variable(_ name: String) -> String? {
+        if let value = getenv(name) { return String(cString: value) }
+        guard name == "HOME", let user = getpwuid(getuid()), let home = user.pointee.pw_dir else { return nil }
+        return String(cString: home)
+    }
 
     private static func token(file: String) throws(HubError) -> String? {
         guard FileContents.exists(file) else { return nil }

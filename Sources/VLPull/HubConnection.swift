@@ -47,7 +47,8 @@ struct HubConnection: Sendable {
         configuration.connectionPool.retryConnectionEstablishment = false
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 64
         if let text = settings.proxy {
-            guard let proxy = HubURL(text.contains("://") ? text : "http://" + text), proxy.scheme == "http" else {
+            guard let proxy = HubURL(text.contains("://") ? text : "http://" + text), proxy.scheme == "http"
+            else {
                 throw .endpoint(variable: "HTTPS_PROXY", found: text)
             }
             configuration.proxy = .server(host: proxy.host, port: proxy.port)

@@ -52,12 +52,18 @@ import VLHub
         #expect(error?.description.contains("secret") == false)
     }
 
-    @Test("a proxy is used, but not for hosts that are excepted", arguments: [
-        (["HTTPS_PROXY": "http://p:1"], "http://p:1"), (["https_proxy": "p:2", "HTTPS_PROXY": "p:1"], "p:2"),
-        (["HTTPS_PROXY": "p:1", "NO_PROXY": "a.b, huggingface.co"], nil), (["HTTPS_PROXY": "p:1", "NO_PROXY": ".co"], nil),
-        (["HTTPS_PROXY": "p:1", "NO_PROXY": "face.co"], "p:1"), (["HTTPS_PROXY": "p:1", "no_proxy": "*"], nil),
-        (["HTTPS_PROXY": "p:1", "HF_ENDPOINT": "http://h:80"], nil),
-    ])
+    @Test(
+        "a proxy is used, but not for hosts that are excepted",
+        arguments: [
+            (["HTTPS_PROXY": "http://p:1"], "http://p:1"),
+            (["https_proxy": "p:2", "HTTPS_PROXY": "p:1"], "p:2"),
+            (["HTTPS_PROXY": "p:1", "NO_PROXY": "a.b, huggingface.co"], nil),
+            (["HTTPS_PROXY": "p:1", "NO_PROXY": ".co"], nil),
+            (["HTTPS_PROXY": "p:1", "NO_PROXY": "face.co"], "p:1"),
+            (["HTTPS_PROXY": "p:1", "no_proxy": "*"], nil),
+            (["HTTPS_PROXY": "p:1", "HF_ENDPOINT": "http://h:80"], nil),
+        ]
+    )
     func proxy(variables: [String: String], expected: String?) throws {
         #expect(try settings(variables).proxy == expected)
     }

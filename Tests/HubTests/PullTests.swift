@@ -152,9 +152,13 @@ import VLPull
         #expect(test.hub.requests.count == before)
     }
 
-    @Test("an address that is no plain one is refused before anything is asked", arguments: [
-        "huggingface.co", "ftp://h", "https://user:word@h", "https://", "http://h:99999", "https://h\\@x", "https://h?x=1",
-    ])
+    @Test(
+        "an address that is no plain one is refused before anything is asked",
+        arguments: [
+            "huggingface.co", "ftp://h", "https://user:word@h", "https://", "http://h:99999", "https://h\\@x",
+            "https://h?x=1",
+        ]
+    )
     func endpoint(text: String) async throws {
         let puller = Puller(HubSettings(cache: "/nowhere", endpoint: text, token: "hf_secret"))
         let reference = try ModelReference("org/model")
@@ -180,12 +184,11 @@ import VLPull
         var settings = test.settings
         settings.endpoint = "http://hub.invalid"
         settings.proxy = test.hub.endpoint
-        var puller = Puller(settings)
-        puller.rule.attempts = 1
+        var changed = Puller(settings)
+        changed.rule.attempts = 1
+        let puller = changed
         let reference = try ModelReference("org/model")
-        await #expect(throws: PullError.self) { [puller] () async throws -> PullReport in
-            try await puller.pull(reference)
-        }
+        await #expect(throws: PullError.self) { try await puller.pull(reference) }
         #expect(test.hub.requests.first?.method == "CONNECT")
         #expect(test.hub.requests.first?.path == "hub.invalid:80")
     }
