@@ -93,7 +93,9 @@ package struct HubSettings: Sendable {
     /// A variable of this process; the home folder is known without its variable too.
     package static func variable(_ name: String) -> String? {
         if let value = getenv(name) { return String(cString: value) }
-        guard name == "HOME", let user = getpwuid(getuid()), let home = user.pointee.pw_dir else { return nil }
+        guard name == "HOME", let user = getpwuid(getuid()), let home = user.pointee.pw_dir else {
+            return nil
+        }
         return String(cString: home)
     }
 

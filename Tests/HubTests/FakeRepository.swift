@@ -49,6 +49,19 @@ struct FakeRepository: Sendable {
         }
     }
 
+    /// The files of the model that ships with the package.
+    static func bundled() throws -> FakeRepository {
+        let folder = packageFolder("Models/shapes-vl2")
+        var repository = FakeRepository([])
+        for name in try FileManager.default.contentsOfDirectory(atPath: folder).sorted() {
+            let isLarge = name.hasSuffix(".safetensors")
+            repository.files.append(
+                File(name: name, bytes: try contents("\(folder)/\(name)"), isLarge: isLarge)
+            )
+        }
+        return repository
+    }
+
     subscript(_ name: String) -> File { files.first { $0.name == name } ?? files[0] }
 
     /// The hub's answer to a request.
@@ -90,6 +103,12 @@ struct FakeRepository: Sendable {
         return
             #"{"id": "\#(Self.name)", "sha": "\#(Self.commit)", "siblings": [\#(siblings.joined(separator: ", "))]}"#
     }
+}
+
+/// A path below the package's folder.
+func packageFolder(_ path: String) -> String {
+    URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().appendingPathComponent(path).path
 }
 
 private func hexadecimal(_ digest: some Sequence<UInt8>) -> String {

@@ -22,12 +22,14 @@ struct PullCommand: ParsableCommand {
 
             Short names: \(ShortName.all.map(\.name).joined(separator: ", ")).
 
-            Only the files that a model needs are downloaded: configurations, tokenizer, safetensors weights, licence.
-            What is there already is not downloaded again, whoever downloaded it; what was interrupted is gone on with
-            when the command is run again. Every file's size and hash are checked.
+            Only what a model needs is downloaded: configurations, tokenizer,
+            safetensors weights, licence. What is there already is not downloaded
+            again, whoever downloaded it. What was interrupted is gone on with when
+            the command is run again. The size and hash of each file are checked.
 
-            Variables: HF_TOKEN (private and gated models), HF_ENDPOINT (a mirror), HF_HOME and HF_HUB_CACHE (where the
-            cache lies), HF_HUB_OFFLINE=1 (only look into the cache).
+            Variables: HF_TOKEN (private and gated models), HF_ENDPOINT (a mirror),
+            HF_HOME and HF_HUB_CACHE (where the cache lies), HF_HUB_OFFLINE=1 (only
+            look into the cache), HTTPS_PROXY.
             """
     )
 

@@ -3,7 +3,7 @@ import Testing
 import VLHub
 import VLPull
 
-@Suite(.timeLimit(.minutes(2))) struct KilledPullTests {
+@Suite(.timeLimit(.minutes(2))) struct PullProgramTests {
     /// The program, which is built beside the tests.
     private static let program: String = {
         let tests = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
