@@ -18,12 +18,11 @@ enum ContentName: Equatable, Sendable {
         case 64 where isHex: self = .sha256(etag)
         case 40 where isHex: self = .gitBlob(etag)
         case 1...128:
+            // Without dots: no name that another file of the cache has.
             let isPlain = bytes.allSatisfy {
-                ModelReference.isLowerHex($0 | 0x20) || (0x67...0x7A).contains($0 | 0x20) || $0 == 0x2D
-                    || $0 == 0x5F
-                    || $0 == 0x2E
+                (0x30...0x39).contains($0) || (0x61...0x7A).contains($0 | 0x20) || $0 == 0x2D || $0 == 0x5F
             }
-            guard isPlain, bytes.first != 0x2E else { return nil }
+            guard isPlain else { return nil }
             self = .opaque(etag)
         default: return nil
         }
