@@ -129,19 +129,4 @@ package enum ConversationFile {
         return ConversationInput(form: .messages(messages), pictures: pictures)
     }
 
-    /// One question with pictures: tags that the text lacks are put before it, one a line.
-    package static func question(
-        _ text: String,
-        system: String? = nil,
-        pictures: [ConversationPicture]
-    ) -> ConversationInput {
-        let content =
-            ConversationTemplate.imageTags(text) == 0
-            ? pictures.map { _ in ConversationTemplate.imageTag + "\n" }.joined() + text : text
-        var messages: [Message] = []
-        if let system { messages.append(Message(role: "system", content: system)) }
-        messages.append(Message(role: "<|User|>", content: content, imageCount: pictures.count))
-        messages.append(Message(role: "<|Assistant|>", content: ""))
-        return ConversationInput(form: .messages(messages), pictures: pictures)
-    }
 }

@@ -77,7 +77,7 @@ public final class DeepSeekModel: @unchecked Sendable {
                             read.append(try PictureSource.decode(bytes, "picture \(read.count + 1)"))
                         }
                     }
-                    let input = ConversationFile.question(question, system: system, pictures: read)
+                    let input = ConversationInput(form: .question(question, system: system), pictures: read)
                     _ = try host.answer([input], parameters, tiling: tiling, exif: exif) { _, event in
                         continuation.yield(event)
                         return !cancelled.isCancelled

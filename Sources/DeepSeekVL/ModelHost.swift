@@ -21,6 +21,8 @@ package struct ConversationPicture: Sendable {
 package struct ConversationInput: Sendable {
     /// How the text becomes a prompt.
     package enum Form: Sendable {
+        /// One question; pictures whose places it does not say come first.
+        case question(String, system: String?)
         /// Messages through the model's template.
         case messages([Message])
         /// A ready prompt, taken as it is or put into the template (the official processor's prompt mode).
@@ -103,15 +105,25 @@ package final class ModelHost {
         tiling: Tiling,
         exif: EXIFOrientation
     ) throws(DeepSeekVLError) -> PreparedPrompt {
+        guard input.pictures.isEmpty || loaded.vision != nil else {
+            throw .conversation(
+                description:
+                    "\(name): expected a conversation without images, since the model sees none, found \(input.pictures.count)"
+            )
+        }
         let pictures = input.pictures.map { exif == .apply ? $0.decoded.upright : $0.decoded.stored }
         let rule = tiling.rule
         // Tags and pictures are matched before any picture is cut, so that a mistake costs nothing.
         do throws(PromptError) {
             switch input.form {
+            case .question(let text, let system):
+                return try prompt(
+                    loaded.processor.question(text, system: system, imageCount: pictures.count),
+                    pictures,
+                    rule
+                )
             case .messages(let messages):
-                try loaded.processor.check(messages)
-                let images = loaded.processor.prepare(pictures, rule, pool: run.pool)
-                return try loaded.processor.prompt(messages, images: images)
+                return try prompt(messages, pictures, rule)
             case .prompt(let text, let appliesTemplate, let system):
                 let images = loaded.processor.prepare(pictures, rule, pool: run.pool)
                 return try loaded.processor.prompt(
@@ -124,6 +136,16 @@ package final class ModelHost {
         } catch {
             throw .conversation(description: error.description)
         }
+    }
+
+    private func prompt(
+        _ messages: [Message],
+        _ pictures: [PixelBuffer],
+        _ rule: TilingRule
+    ) throws(PromptError) -> PreparedPrompt {
+        try loaded.processor.check(messages)
+        let images = loaded.processor.prepare(pictures, rule, pool: run.pool)
+        return try loaded.processor.prompt(messages, images: images)
     }
 
     /// Answers conversations together; each answer is what it would be alone.
@@ -143,6 +165,7 @@ package final class ModelHost {
         var options = GenerationOptions()
         options.maxTokens = parameters.maxTokens
         options.endTokens = loaded.endTokens
+        options.penalizesPrompt = loaded.processor.penalizesPrompt
         options.chunkSize = parameters.chunkSize
         options.stopsAtLoops = parameters.stopsAtLoops
         options.sampling.temperature = Float(parameters.temperature)

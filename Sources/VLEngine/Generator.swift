@@ -28,6 +28,8 @@ package struct GenerationOptions: Sendable {
     package var sampling = SamplingOptions()
     /// Tokens that end the answer.
     package var endTokens: [Int32] = []
+    /// Whether the repetition penalty counts the prompt's tokens besides the answer's.
+    package var penalizesPrompt = true
     /// Tokens prefilled at a time; nil prefills the whole prompt at once.
     package var chunkSize: Int?
     /// Stops when the answer repeats itself without end.
@@ -75,7 +77,11 @@ package final class Sequence {
         self.prompt = prompt
         self.options = options
         self.cache = cache
-        sampler = Sampler(options.sampling, vocabularySize: vocabularySize, prompt: prompt.ids)
+        sampler = Sampler(
+            options.sampling,
+            vocabularySize: vocabularySize,
+            prompt: options.penalizesPrompt ? prompt.ids : []
+        )
         tokens.reserveCapacity(options.maxTokens)
     }
 }

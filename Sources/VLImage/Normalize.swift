@@ -3,12 +3,19 @@ package enum Normalize {
     /// (u8 / 255 - mean) / deviation in float32, as torchvision's `ToTensor` and `Normalize` compute it: [views, 3,
     /// height, width].
     ///
-    /// - Parameter mean: nil leaves the values between 0 and 1.
-    package static func planes(_ views: [PixelBuffer], mean: [Double]?, deviation: [Double]) -> [Float] {
+    /// - Parameters:
+    ///   - factor: what multiplies bytes in double precision, as transformers' `rescale` does, in place of 1 / 255.
+    ///   - mean: nil leaves the values as they are then.
+    package static func planes(
+        _ views: [PixelBuffer],
+        factor: Double? = nil,
+        mean: [Double]?,
+        deviation: [Double]
+    ) -> [Float] {
         var tables = [[Float]](repeating: [], count: 3)
         for channel in 0..<3 {
             tables[channel] = (0..<256).map { value in
-                let unit = Float(value) / 255
+                let unit = factor.map { Float(Double(value) * $0) } ?? Float(value) / 255
                 guard let mean else { return unit }
                 return (unit - Float(mean[channel])) / Float(deviation[channel])
             }

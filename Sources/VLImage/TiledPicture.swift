@@ -1,10 +1,19 @@
-/// A picture cut for DeepSeek-VL2: the view of the whole, then the tiles row by row.
+/// A picture as square views: the view of the whole, then the tiles row by row if it is cut.
 package struct TiledPicture: Sendable {
     /// Square pictures of the tile's size: the global view first.
     package var views: [PixelBuffer]
     package var tilesAcross: Int
     package var tilesDown: Int
 
+    /// A picture that is not cut.
+    package init(whole: PixelBuffer) {
+        views = [whole]
+        tilesAcross = 0
+        tilesDown = 0
+    }
+
+    /// A picture cut for DeepSeek-VL2.
+    ///
     /// - Parameters:
     ///   - tile: side of a tile.
     ///   - resolution: width and height that the tiles cover together; multiples of `tile`.

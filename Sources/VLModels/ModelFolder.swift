@@ -33,6 +33,8 @@ package struct ModelFolder {
         switch first {
         case "DeepseekVLV2ForCausalLM": return "deepseek_vl_v2"
         case "DeepseekV2ForCausalLM": return "deepseek_v2"
+        case "MultiModalityCausalLM": return "multi_modality"
+        case "LlamaForCausalLM": return "llama"
         default: return first
         }
     }
@@ -110,5 +112,53 @@ package struct ModelFolder {
         for id in ids("eos_token_id", generation) where !ends.contains(id) { ends.append(id) }
         guard !ends.isEmpty else { throw .missingToken(file: "tokenizer_config.json", token: "eos_token") }
         return (begin, ends)
+    }
+
+    /// Checks that the network has rows for the tokens that prompts are made with.
+    ///
+    /// - Parameter language: what says the size of the vocabulary.
+    /// - Throws: `LoadError.field`.
+    package func check(
+        _ tokens: [Int32],
+        below vocabularySize: Int,
+        _ language: ConfigReader
+    ) throws(LoadError) {
+        for id in tokens where Int(id) >= vocabularySize {
+            throw language.error(
+                "vocab_size",
+                expected: "more than the token id \(id)",
+                found: "\(vocabularySize)"
+            )
+        }
+    }
+
+    /// Whether the tokenizer begins plain texts with the begin token; its class does unless the file says no.
+    ///
+    /// - Throws: `LoadError.field`.
+    package func addsBeginToken() throws(LoadError) -> Bool {
+        guard let config = try reader("tokenizer_config.json"), !config.isNull("add_bos_token") else {
+            return true
+        }
+        return try config.bool("add_bos_token", default: true)
+    }
+
+    /// The processor of a text model, and the tokens that end an answer.
+    ///
+    /// - Throws: `LoadError`.
+    package func textProcessor(
+        _ template: ChatTemplate,
+        vocabularySize: Int
+    ) throws(LoadError) -> (any Processor, endTokens: [Int32]) {
+        let tokenizer = try tokenizer()
+        let (begin, ends) = try boundaryTokens(tokenizer, language: config)
+        try check([begin] + ends, below: vocabularySize, config)
+        let processor = TextProcessor(
+            tokenizer,
+            template: template,
+            beginToken: begin,
+            endToken: ends[0],
+            addsBeginToken: try addsBeginToken()
+        )
+        return (processor, ends)
     }
 }

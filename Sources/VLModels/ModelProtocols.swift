@@ -50,6 +50,10 @@ package protocol Processor: Sendable {
     var tokenizer: Tokenizer { get }
     /// What stands for a picture in a text; nil for a model that sees nothing.
     var imageTag: String? { get }
+    /// Names of the user and the assistant in the messages of a conversation.
+    var roles: (user: String, assistant: String) { get }
+    /// Whether the repetition penalty counts the prompt's tokens besides the answer's, as the official program's does.
+    var penalizesPrompt: Bool { get }
     /// Side of a tile in pixels; 0 for a model that sees nothing.
     var tileSize: Int { get }
 
@@ -81,6 +85,25 @@ package protocol Processor: Sendable {
 }
 
 extension Processor {
+    package var penalizesPrompt: Bool { true }
+
+    /// How often a text says where a picture goes.
+    package func imageTags(_ text: String) -> Int {
+        guard let imageTag else { return 0 }
+        return ConversationTemplate.imageTags(text, tag: imageTag)
+    }
+
+    /// One question about pictures: if its text does not say where they go, they come first, one a line.
+    package func question(_ text: String, system: String?, imageCount: Int) -> [Message] {
+        let tag = imageTag.map { $0 + "\n" } ?? ""
+        let places = imageTags(text) == 0 ? String(repeating: tag, count: imageCount) : ""
+        let system = system.map { [Message(role: "system", content: $0)] } ?? []
+        return system + [
+            Message(role: roles.user, content: places + text, imageCount: imageCount),
+            Message(role: roles.assistant, content: ""),
+        ]
+    }
+
     /// All pictures of a conversation as the vision tower takes them, in its order.
     package func prepare(_ pictures: [PixelBuffer], _ rule: TilingRule, pool: ThreadPool) -> [PreparedImage] {
         tiles(pictures, rule, pool: pool).map { cut in

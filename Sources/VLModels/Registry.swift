@@ -30,10 +30,47 @@ package struct Network: Sendable {
     package var weightType: DType
 }
 
+/// What the registry knows of a model family: how its parts are made from a configuration.
+package protocol ModelFamily: SendableMetatype {
+    /// `model_type`s of its configurations.
+    static var modelTypes: [String] { get }
+
+    /// The networks that a configuration describes, over weights of any source.
+    ///
+    /// - Parameter onLayer: called with (layers read, layers in all).
+    static func network(
+        _ config: ConfigReader,
+        _ weights: Weights,
+        onLayer: (Int, Int) -> Void
+    ) throws(LoadError) -> Network
+    /// Weights of the model that a configuration describes, about.
+    static func parameterCount(_ config: ConfigReader) throws(LoadError) -> Int
+    /// The processor of a folder, without its weights, and the tokens that end an answer.
+    static func processor(_ folder: ModelFolder) throws(LoadError) -> (any Processor, endTokens: [Int32])
+    /// Whether published checkpoints hold a tensor that the model does not use.
+    static func isUnused(_ tensor: String) -> Bool
+}
+
 /// The one table of model families: a new one is a row here and a folder beside.
 package enum Registry {
+    package static let families: [any ModelFamily.Type] = [
+        DeepSeekVL2Family.self, DeepSeekVLFamily.self, DeepSeekLLMFamily.self, DeepSeekMoEFamily.self,
+    ]
+
     /// `model_type`s that can be loaded.
-    package static let modelTypes = ["deepseek_vl_v2"]
+    package static var modelTypes: [String] { families.flatMap { $0.modelTypes } }
+
+    /// The family of a `model_type`.
+    ///
+    /// - Throws: `LoadError.unsupported`.
+    package static func family(_ modelType: String) throws(LoadError) -> any ModelFamily.Type {
+        if let family = families.first(where: { $0.modelTypes.contains(modelType) }) { return family }
+        throw .unsupported(
+            file: "config.json",
+            what: "model_type \"\(modelType)\"",
+            known: modelTypes.map { "\"\($0)\"" }.joined(separator: ", ")
+        )
+    }
 
     /// Loads the model of a folder.
     ///
@@ -48,20 +85,8 @@ package enum Registry {
         onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(LoadError) -> LoadedModel {
         let folder = try ModelFolder(path)
-        switch folder.modelType {
-        case "deepseek_vl_v2": return try loadVL2(folder, run, policy, onLayer)
-        default: throw unknown(folder.modelType)
-        }
-    }
-
-    private static func loadVL2(
-        _ folder: ModelFolder,
-        _ run: Run,
-        _ policy: WeightPolicy,
-        _ onLayer: (Int, Int) -> Void
-    ) throws(LoadError) -> LoadedModel {
-        let config = try DeepSeekVL2Config(folder.config)
-        let (processor, ends) = try vl2Processor(folder, config)
+        let family = try family(folder.modelType)
+        let (processor, ends) = try family.processor(folder)
         let store: WeightStore
         do throws(FormatError) {
             store = try WeightStore.open(folder.path)
@@ -70,8 +95,8 @@ package enum Registry {
         }
         let source = CheckpointWeights(store)
         let loader = WeightLoader(source, run, policy: policy)
-        let network = try vl2Network(config, Weights(loader), onLayer)
-        try source.requireAllRead(except: DeepSeekVL2.isUnused)
+        let network = try family.network(folder.config, Weights(loader), onLayer: onLayer)
+        try source.requireAllRead(except: family.isUnused)
         return LoadedModel(
             name: folder.path.split(separator: "/").last.map(String.init) ?? folder.path,
             architecture: folder.modelType,
@@ -93,81 +118,14 @@ package enum Registry {
         _ weights: Weights,
         onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(LoadError) -> Network {
-        let type = try ModelFolder.modelType(config)
-        switch type {
-        case "deepseek_vl_v2": return try vl2Network(DeepSeekVL2Config(config), weights, onLayer)
-        default: throw unknown(type)
-        }
+        try family(ModelFolder.modelType(config)).network(config, weights, onLayer: onLayer)
     }
 
     /// Weights of the model that a configuration describes.
     ///
     /// - Throws: `LoadError`.
     package static func parameterCount(_ config: ConfigReader) throws(LoadError) -> Int {
-        let type = try ModelFolder.modelType(config)
-        switch type {
-        case "deepseek_vl_v2": return try DeepSeekVL2Config(config).parameterCount
-        default: throw unknown(type)
-        }
-    }
-
-    private static func unknown(_ modelType: String) -> LoadError {
-        .unsupported(
-            file: "config.json",
-            what: "model_type \"\(modelType)\"",
-            known: modelTypes.map { "\"\($0)\"" }.joined(separator: ", ")
-        )
-    }
-
-    private static func vl2Network(
-        _ config: DeepSeekVL2Config,
-        _ weights: Weights,
-        _ onLayer: (Int, Int) -> Void
-    ) throws(LoadError) -> Network {
-        let model = try DeepSeekVL2(config, weights, onLayer: onLayer)
-        return Network(language: model.decoder, vision: model, weightType: model.decoder.weightType)
-    }
-
-    /// The processor of a DeepSeek-VL2 folder, without its weights.
-    private static func vl2Processor(
-        _ folder: ModelFolder,
-        _ config: DeepSeekVL2Config
-    ) throws(LoadError) -> (DeepSeekVL2Processor, [Int32]) {
-        let processorConfig = try DeepSeekVL2ProcessorConfig(
-            folder.reader("processor_config.json"),
-            model: config
-        )
-        // The official processor makes these special tokens, whether or not the tokenizer file does.
-        let special = [
-            processorConfig.padToken, processorConfig.imageToken, "<|ref|>", "<|/ref|>", "<|det|>",
-            "<|/det|>",
-            "<|grounding|>", "<|User|>", "<|Assistant|>",
-        ]
-        let tokenizer = try folder.tokenizer(special: special)
-        guard let language = try folder.config.object("language_config") else {
-            throw folder.config.error("language_config", expected: "an object", found: "nothing")
-        }
-        let (begin, ends) = try folder.boundaryTokens(tokenizer, language: language)
-        guard let image = tokenizer.tokenID(of: processorConfig.imageToken) else {
-            throw .missingToken(file: "tokenizer.json", token: processorConfig.imageToken)
-        }
-        for id in [begin, image] + ends where Int(id) >= config.language.vocabularySize {
-            throw .field(
-                file: "config.json",
-                field: "language_config.vocab_size",
-                expected: "more than the token id \(id)",
-                found: "\(config.language.vocabularySize)"
-            )
-        }
-        let processor = try DeepSeekVL2Processor(
-            processorConfig,
-            model: config,
-            tokenizer: tokenizer,
-            beginToken: begin,
-            endToken: ends[0],
-            imageToken: image
-        )
-        return (processor, ends)
+        try family(ModelFolder.modelType(config)).parameterCount(config)
     }
 
     /// The processor of a folder, for commands that need no weights.
@@ -175,8 +133,7 @@ package enum Registry {
     /// - Throws: `LoadError`.
     package static func processor(_ path: String) throws(LoadError) -> any Processor {
         let folder = try ModelFolder(path)
-        guard folder.modelType == "deepseek_vl_v2" else { throw unknown(folder.modelType) }
-        return try vl2Processor(folder, DeepSeekVL2Config(folder.config)).0
+        return try family(folder.modelType).processor(folder).0
     }
 
     /// The tokenizer of a folder or of a `tokenizer.json`.
@@ -195,9 +152,8 @@ package enum Registry {
             }
         }
         let folder = try ModelFolder(path)
-        if folder.modelType == "deepseek_vl_v2" {
-            return try vl2Processor(folder, DeepSeekVL2Config(folder.config)).0.tokenizer
-        }
-        return try folder.tokenizer()
+        // A family whose model we do not know may still have a tokenizer that we do.
+        guard let family = try? family(folder.modelType) else { return try folder.tokenizer() }
+        return try family.processor(folder).0.tokenizer
     }
 }

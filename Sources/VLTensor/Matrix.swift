@@ -17,6 +17,12 @@ package struct Matrix {
         self.stride = stride ?? columns
     }
 
+    /// A stored table, to be read only.
+    package init(table: WeightVector, rows: Int, columns: Int) {
+        precondition(table.count == rows * columns, "\(table.count) values as [\(rows), \(columns)]")
+        self.init(UnsafeMutablePointer(mutating: table.pointer), rows: rows, columns: columns)
+    }
+
     /// Row `index`, `columns` values.
     package subscript(row index: Int) -> UnsafeMutablePointer<Float> {
         pointer + index * stride

@@ -45,6 +45,8 @@ package final class Trace {
     package struct Entry: Sendable {
         package var shape: [Int]
         package var values: [Float]
+        /// Tiles that the rows are of, each as many; nil if they are of no tiles.
+        package var tiles: Int?
     }
 
     /// Names in the order of their first record.
@@ -54,10 +56,16 @@ package final class Trace {
     package init() {}
 
     /// Records a matrix; a second record of the same name appends its rows (a later chunk, a later tile).
-    package func record(_ name: String, _ matrix: Matrix) {
+    ///
+    /// - Parameter tiles: of how many tiles the rows are, if they are of tiles.
+    package func record(_ name: String, _ matrix: Matrix, tiles: Int? = nil) {
         if entries[name] == nil { names.append(name) }
         entries[name, default: Entry(shape: [0, matrix.columns], values: [])].shape[0] += matrix.rows
         entries[name]?.values.append(contentsOf: matrix.values)
+        if let tiles {
+            let before = entries[name]?.tiles ?? 0
+            entries[name]?.tiles = before + tiles
+        }
     }
 
     /// Gives a recorded tensor another shape of the same number of values.

@@ -49,6 +49,23 @@ package final class ThreadPool: @unchecked Sendable {
         }
     }
 
+    /// Runs `body(index, worker)` for each index below `count`; of the bodies with the same `worker`, which is below
+    /// `threads`, no two run at the same time, so that it may choose a piece of scratch memory.
+    package func parallelByWorker(_ count: Int, _ body: (Int, Int) -> Void) {
+        if count <= 1 || threads == 1 {
+            for index in 0..<max(count, 0) { body(index, 0) }
+            return
+        }
+        withoutActuallyEscaping(body) { escaping in
+            var context = escaping
+            withUnsafeMutablePointer(to: &context) { pointer in
+                run(count, UnsafeMutableRawPointer(pointer)) { raw, index, worker in
+                    raw?.assumingMemoryBound(to: ((Int, Int) -> Void).self).pointee(Int(index), Int(worker))
+                }
+            }
+        }
+    }
+
     /// Runs `body` over ranges that cover 0..<count, none smaller than `grain` unless it is the last.
     package func ranges(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
         guard count > 0 else { return }

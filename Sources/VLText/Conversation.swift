@@ -20,6 +20,10 @@ package enum ConversationError: Error, Equatable, CustomStringConvertible {
     case role(index: Int, expected: String, found: String)
     /// The last message must be the assistant's, empty or a beginning to be continued.
     case lastRole(expected: String, found: String)
+    /// The last message must be the user's.
+    case lastRoleNotUser(expected: String, found: String)
+    /// Pictures for a model that sees none.
+    case noVision(index: Int, images: Int)
     /// Image tags and pictures of a message differ in number.
     case images(index: Int, tags: Int, images: Int, tag: String)
     /// An assistant's text with an image tag.
@@ -33,6 +37,10 @@ package enum ConversationError: Error, Equatable, CustomStringConvertible {
             "message \(index + 1): role: expected \(expected), found '\(found)'"
         case .lastRole(let expected, let found):
             "conversation: expected the last message to be the assistant's (\(expected), empty or to be continued), found '\(found)'"
+        case .lastRoleNotUser(let expected, let found):
+            "conversation: expected the last message to be the user's (\(expected)), found '\(found)'"
+        case .noVision(let index, let images):
+            "message \(index + 1): expected no images, since the model sees none, found \(images)"
         case .images(let index, let tags, let images, let tag):
             "message \(index + 1): expected one image for each '\(tag)', found \(images) images and \(tags) tags"
         case .imageInAnswer(let index, let tag):
@@ -96,7 +104,7 @@ package enum ConversationTemplate: String, Sendable, CaseIterable {
 
     /// Messages with their separators, which go by a message's place and not by its role; role names are printed as
     /// they are given.
-    private func joined(_ messages: [(role: String, text: String)], system: String) -> String {
+    func joined(_ messages: [(role: String, text: String)], system: String) -> String {
         var text = ""
         if !system.isEmpty, self == .deepseek { text = system + "\n\n" }
         if !system.isEmpty, self == .deepseekv2 { text = system + "\n<｜sft▁end｜>" }
@@ -211,15 +219,17 @@ package enum ConversationTemplate: String, Sendable, CaseIterable {
     }
 
     /// A text cut at its image tags.
-    private static func pieces(_ text: String) -> (list: [String], isSingle: Bool) {
-        let list = text.utf8.split(separator: imageTag.utf8, omittingEmptySubsequences: false).map {
+    private static func pieces(_ text: String, tag: String = imageTag) -> (list: [String], isSingle: Bool) {
+        let list = text.utf8.split(separator: tag.utf8, omittingEmptySubsequences: false).map {
             String(Substring($0))
         }
         return (list, list.count == 1)
     }
 
     /// Number of image tags in a text.
-    package static func imageTags(_ text: String) -> Int { pieces(text).list.count - 1 }
+    package static func imageTags(_ text: String, tag: String = imageTag) -> Int {
+        pieces(text, tag: tag).list.count - 1
+    }
 }
 
 /// Python's ideas of texts where the official code relies on them.

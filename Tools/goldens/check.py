@@ -13,7 +13,8 @@ reason for the end, the text. Within a tolerance, relative to the largest value 
 that the dump has of what the goldens hold, and the norm of each row where goldens hold only some rows. A
 golden's left padding is removed.
 
-Cases that the program has no way to express are skipped, with the reason. Prints a table for each
+Texts to complete are given as raw prompts, one at a time. A golden's scores after a repetition penalty are compared
+with ours after the same. Cases that the program has no way to express are skipped, with the reason. Prints a table for each
 checkpoint; the exit status is 1 if a case failed or no case was found.
 """
 
@@ -62,7 +63,14 @@ TILE_TENSORS = [
     ("siglip_embedded", "vision"),
     ("siglip_block0", "vision"),
     ("siglip_features", "vision"),
+    ("sam_embedded", "vision"),
+    ("sam_first_window_block", "vision"),
+    ("sam_first_global_block", "vision"),
+    ("sam_neck", "vision"),
+    ("sam_neck_hd", "vision"),
     ("sam_features", "vision"),
+    ("aligner_high", "projector"),
+    ("aligner_low", "projector"),
     ("aligner_output", "projector"),
     ("projector_output", "projector"),
 ]
@@ -106,6 +114,9 @@ class Golden:
         self.samples = self.json.get("samples")
         self.masks = self.tensors["attention_mask"].astype(bool)
         self.rows = len(self.masks)
+        self.penalty = self.given.get("generate", {}).get("repetition_penalty", 1)
+        # DeepSeek-VL's official program passes embeddings, so that the penalty does not see the prompt.
+        self.penalizes_prompt = self.json["family"] != "deepseek-vl"
 
     def ids(self, row):
         if self.samples:
@@ -121,6 +132,16 @@ class Golden:
         if "system_prompt" in self.given and "prompt" not in self.given:
             return None
         return self.samples[row]["sft_format"]
+
+    def penalized(self, logits, row, steps=0):
+        """Logits of a step after the repetition penalty, `steps` tokens of the answer being known."""
+        if self.penalty == 1:
+            return logits
+        seen = self.json["greedy"]["rows"][row]["ids"][:steps]
+        ids = np.unique(np.array(seen + (self.ids(row) if self.penalizes_prompt else []), dtype=np.int64))
+        logits = logits.copy()
+        logits[ids] = np.where(logits[ids] < 0, logits[ids] * self.penalty, logits[ids] / self.penalty)
+        return logits
 
     def greedy(self, row):
         wanted = self.json["greedy"]["rows"][row]
@@ -181,7 +202,9 @@ class Case:
         for name, value in given.get("generate", {}).items():
             extra += [f"--{name.replace('_', '-')}", str(value)]
         if "texts" in given:
-            raise Skip("completion of plain text: 'complete' has no --dump")
+            if not self.binary.has_prompt_mode:
+                raise Skip("prompt mode: 'ask' has no --prompt-mode")
+            return extra + ["--prompt-mode", "raw"], ["--", given["texts"][row or 0]]
         if "prompt" in given:
             if not self.binary.has_prompt_mode:
                 raise Skip("prompt mode: 'ask' has no --prompt-mode")
@@ -191,9 +214,10 @@ class Case:
             if given.get("system_prompt"):
                 extra += ["--system", given["system_prompt"]]
             return extra, ["--", given["prompt"]]
-        if "system_prompt" in given and self.golden.json["family"] == "deepseek-vl":
-            extra += ["--system", given["system_prompt"]]
         lists = self.conversations()
+        if "system_prompt" in given and self.golden.json["family"] == "deepseek-vl":
+            # There it replaces the default one, and so does a system message in front.
+            lists = [[{"role": "system", "content": given["system_prompt"]}, *one] for one in lists]
         content = lists[row] if row is not None else lists if "batch" in given else lists[0]
         file = self.folder / ("conversation.json" if row is None else f"conversation-{row}.json")
         file.write_text(json.dumps(content, ensure_ascii=False, indent=1))
@@ -250,12 +274,11 @@ class Case:
 
     def check(self):
         golden = self.golden
-        results, dump = self.ask("whole")
+        results, dumps = self.answers("whole")
         self.equal("results", len(results), golden.rows)
         for row, result in enumerate(results[: golden.rows]):
             self.check_result(result, row)
-        dumps = [dump]
-        for row in range(1, golden.rows):
+        for row in range(len(dumps), golden.rows):
             alone, dump = self.ask(f"row-{row}", row=row)
             self.equal(f"row {row} alone: tokens", alone[0]["tokens"], golden.greedy(row)[0])
             dumps.append(dump)
@@ -264,10 +287,23 @@ class Case:
             self.check_tokens(dump, row)
         self.check_pixels(dumps)
         self.check_tiles(dumps)
-        chunked, dump = self.ask("chunked", "--chunk-size", str(CHUNK))
+        chunked, dumps = self.answers("chunked", "--chunk-size", str(CHUNK))
         for row, result in enumerate(chunked[: golden.rows]):
             self.equal(f"row {row}: tokens with chunks", result["tokens"], golden.greedy(row)[0])
-        self.close("chunked", "first_logits with chunks", dump["logits"], golden.tensors["first_logits"][0])
+        for row, dump in enumerate(dumps):
+            self.check_first_logits("chunked", dump, row)
+
+    def answers(self, label, *options):
+        """The results of all rows, and the dumps that come with them; texts to complete are asked one by one."""
+        if "texts" not in self.golden.given:
+            results, dump = self.ask(label, *options)
+            return results, [dump]
+        pairs = [self.ask(f"{label}-{row}", *options, row=row) for row in range(self.golden.rows)]
+        return [results[0] for results, _ in pairs], [dump for _, dump in pairs]
+
+    def check_first_logits(self, kind, dump, row):
+        logits = self.golden.penalized(dump["logits"], row)
+        self.close(kind, f"row {row}: first_logits, {kind}", logits, self.golden.tensors["first_logits"][row])
 
     def check_result(self, result, row):
         tokens, wanted = self.golden.greedy(row)
@@ -328,9 +364,10 @@ class Case:
             self.expect(f"row {row}: router_experts", np.array_equal(dump["router_experts"][places], experts))
             weights = tensors["router_weights"][row][kept]
             self.close("router", f"row {row}: router_weights", dump["router_weights"][places], weights)
-        self.close("logits", f"row {row}: first_logits", dump["logits"], tensors["first_logits"][row])
+        self.check_first_logits("logits", dump, row)
         # The step that ends the answer counts, too.
         steps = dump["generated_logits"][: len(golden.greedy(row)[1]["ids"])]
+        steps = np.array([golden.penalized(step, row, index) for index, step in enumerate(steps)])
         ids = tensors["step_top_ids"][row][: len(steps)].astype(np.int64)
         found = np.take_along_axis(steps, ids, axis=1)
         self.equal(f"row {row}: steps", len(steps), len(golden.greedy(row)[1]["ids"]))
@@ -361,18 +398,44 @@ class Case:
 
     def check_tiles(self, dumps):
         """What has rows for each tile; the tiles of a batch's rows follow each other."""
+        # A grid of the small pictures, [pictures, 3, side, side].
+        small = [dump["low_images"] for dump in dumps if "low_images" in dump]
+        if small and "low_images_grid" in self.golden.tensors:
+            found = np.concatenate(small)
+            found = found.reshape(len(found), 3, -1, found.shape[-1])[:, :, 5::16, 5::16]
+            wanted = self.golden.tensors["low_images_grid"][self.filled_places()]
+            self.close("vision", "low_images_grid", found, wanted)
         for name, kind in TILE_TENSORS:
             parts = [dump[name] for dump in dumps if name in dump]
             if not parts or name not in self.golden.tensors:
                 continue
             found = np.concatenate(parts)
             stored = self.golden.json["stored_tiles"][name]
-            part = found if stored["tiles"] == "all" else found[stored["tiles"]]
-            part = part if stored["tokens"] == "all" else part[:, stored["tokens"]]
-            self.close(kind, name, part, self.golden.tensors[name])
+            tiles = stored["tiles"]
+            wanted = self.golden.tensors[name]
             norms = self.golden.tensors.get(f"{name}_row_norm")
-            if norms is not None and "row_norm_stride" not in stored:
-                self.close(kind, f"{name}, norms", np.linalg.norm(found.astype(np.float64), axis=-1), norms)
+            places = self.filled_places()
+            if places is not None:
+                # Where each of our tiles lies among those of a batch that was filled up with empty pictures.
+                order = {place: index for index, place in enumerate(places)}
+                listed = range(len(wanted)) if tiles == "all" else tiles
+                kept = [index for index, tile in enumerate(listed) if tile in order]
+                tiles = [order[listed[index]] for index in kept]
+                wanted = wanted[kept]
+                norms = None if norms is None else norms[places]
+            part = found if isinstance(tiles, str) else found[tiles]
+            part = part if stored["tokens"] == "all" else part[:, stored["tokens"]]
+            self.close(kind, name, part, wanted)
+            if norms is not None:
+                every = found[:, :: stored.get("row_norm_stride", 1)].astype(np.float64)
+                self.close(kind, f"{name}, norms", np.linalg.norm(every, axis=-1), norms)
+
+    def filled_places(self):
+        """For DeepSeek-VL: the numbers of the real pictures, each row of a batch having as many as the longest."""
+        mask = self.golden.tensors.get("images_emb_mask")
+        if mask is None:
+            return None
+        return [int(place) for place in np.flatnonzero(mask.any(axis=-1).reshape(-1))]
 
 
 def decoded_images(fixtures):
@@ -411,9 +474,7 @@ def main():
     parser.add_argument("folder", type=Path, nargs="?", help="the same as --fixtures")
     parser.add_argument("--fixtures", type=Path, help="folder with checkpoints, goldens and images")
     parser.add_argument("--binary", default=".build/release/deepseek-vl", help="the program (%(default)s)")
-    parser.add_argument(
-        "--only", default="vl2-*", help="pattern of CHECKPOINT or CHECKPOINT/CASE (%(default)s)"
-    )
+    parser.add_argument("--only", default="*", help="pattern of CHECKPOINT or CHECKPOINT/CASE (all)")
     parser.add_argument("--jobs", type=int, default=1, help="cases that run at a time (%(default)s)")
     parser.add_argument("--keep", type=Path, help="keeps conversations, answers and dumps in this folder")
     parser.add_argument(

@@ -1,5 +1,13 @@
 import VLTensor
 
+/// Which elements of a head are rotated together.
+package enum RotaryLayout: Sendable, Equatable {
+    /// (x[i], x[i + size / 2]), as Hugging Face checkpoints have it.
+    case halves
+    /// (x[0], x[1]), (x[2], x[3])…, as the rows of Llama's own and of llama.cpp's checkpoints lie.
+    case pairs
+}
+
 /// Llama's attention: whole keys and values are cached, several query heads may share them.
 ///
 /// `self_attn` with `q_proj`, `k_proj`, `v_proj`, `o_proj`; class `LlamaAttention` of transformers, which DeepSeek-V2
@@ -11,6 +19,7 @@ package struct GroupedAttention: Sendable {
     let output: Linear
     let shape: AttentionShape
     let rotary: Rotary
+    let layout: RotaryLayout
 
     init(
         heads: Int,
@@ -19,6 +28,7 @@ package struct GroupedAttention: Sendable {
         hiddenSize: Int,
         bias: Bool,
         _ rotary: Rotary,
+        layout: RotaryLayout = .halves,
         _ weights: Weights
     ) throws(LoadError) {
         query = try weights["q_proj"].linear(hiddenSize, heads * headSize, bias: bias)
@@ -33,6 +43,7 @@ package struct GroupedAttention: Sendable {
             scale: 1 / Float(headSize).squareRoot()
         )
         self.rotary = rotary
+        self.layout = layout
     }
 
     /// Attends from `x`, [rows, hidden], to what the segments' caches hold and to the rows themselves.
@@ -54,6 +65,11 @@ package struct GroupedAttention: Sendable {
         run.append(input, value, to: keysValues[columns: width..<2 * width], &list)
         run.perform(list)
         let angles = rotary.angles(positions, run)
+        if layout == .pairs {
+            // Queries and keys are permuted alike, which their products do not notice.
+            run.deinterleave(q, heads: shape.heads, stride: head, offset: 0, size: head)
+            run.deinterleave(keysValues, heads: shape.keyValueHeads, stride: head, offset: 0, size: head)
+        }
         run.rotate(q, heads: shape.heads, stride: head, offset: 0, size: head, angles)
         run.rotate(keysValues, heads: shape.keyValueHeads, stride: head, offset: 0, size: head, angles)
 

@@ -78,6 +78,19 @@ package struct DeepSeekMoEConfig: Sendable, Equatable {
         }
     }
 
+    /// Numbers in all matrices, about.
+    package var parameterCount: Int {
+        var total = hiddenSize * 2 * vocabularySize
+        for layer in layers {
+            switch layer {
+            case .dense(let innerSize): total += 3 * hiddenSize * innerSize
+            case .experts(let experts):
+                total += 3 * hiddenSize * (experts.count * experts.innerSize + experts.sharedInnerSize)
+            }
+        }
+        return max(total, activeParameters)
+    }
+
     /// Weights that a token's forward pass reads, the embedding's row left out.
     package var activeParameters: Int {
         var total = hiddenSize * vocabularySize

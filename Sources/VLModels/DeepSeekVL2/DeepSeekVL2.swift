@@ -7,7 +7,7 @@ package struct DeepSeekVL2: VisionEncoder {
     package let config: DeepSeekVL2Config
     package let vision: SigLIP
     package let projector: Projector
-    package let decoder: DeepSeekMoE
+    package let decoder: Decoder
     /// Closes each row of a view's tokens.
     let imageNewline: WeightVector
     /// Stands between the global view and the tiles; the checkpoints spell it `view_seperator`.
@@ -31,7 +31,7 @@ package struct DeepSeekVL2: VisionEncoder {
         projector = try Projector(config.projector, weights["projector"])
         imageNewline = try weights.vector("image_newline", config.projector.outputSize)
         viewSeparator = try weights.vector("view_seperator", config.projector.outputSize)
-        decoder = try DeepSeekMoE(config.language, weights["language"]) { onLayer($0, total) }
+        decoder = try Decoder(config.language, weights["language"]) { onLayer($0, total) }
         owner = weights.loader.owner
     }
 
@@ -45,8 +45,7 @@ package struct DeepSeekVL2: VisionEncoder {
     package var tileSize: Int { config.vision.imageSize }
 
     package func encode(_ pixels: UnsafePointer<Float>, tiles: Int, _ run: Run) -> Matrix {
-        let features = vision(pixels, tiles: tiles, run)
-        run.trace?.record("vision_features", features)
+        let features = vision(pixels, tiles: tiles, run, name: "vision")
         return projector(features, tiles: tiles, grid: config.vision.grid, run)
     }
 
@@ -86,7 +85,7 @@ package struct DeepSeekVL2: VisionEncoder {
                 }
                 onTiles(first + tiles)
             }
-            run.trace?.record("projector_output", features)
+            run.trace?.record("projector_output", features, tiles: image.tiles)
             arrange(features, image, into: out)
         }
     }

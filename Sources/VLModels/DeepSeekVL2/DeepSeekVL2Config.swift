@@ -239,17 +239,6 @@ extension DeepSeekVL2Config {
     /// Numbers in all matrices, about: what the weights take is this times the bytes of one.
     package var parameterCount: Int {
         let tower = vision.layers * vision.width * (4 * vision.width + 2 * vision.mlpWidth)
-        var language = language.hiddenSize * 2 * language.vocabularySize
-        for layer in self.language.layers {
-            switch layer {
-            case .dense(let innerSize): language += 3 * self.language.hiddenSize * innerSize
-            case .experts(let experts):
-                language +=
-                    3 * self.language.hiddenSize
-                    * (experts.count * experts.innerSize + experts.sharedInnerSize)
-            }
-        }
-        let dense = self.language.activeParameters
-        return tower + max(language, dense)
+        return tower + language.parameterCount
     }
 }

@@ -30,6 +30,7 @@ package struct DeepSeekVL2Processor: Processor {
     package let tokenizer: Tokenizer
     package let tileSize: Int
     package var imageTag: String? { ConversationTemplate.imageTag }
+    package var roles: (user: String, assistant: String) { template.roles }
     package let beginToken: Int32
     package let endToken: Int32
     package let imageToken: Int32

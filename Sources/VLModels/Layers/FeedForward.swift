@@ -1,14 +1,20 @@
 import VLTensor
 
-/// Two linear layers with an activation between: a vision block's MLP (`fc1`, `fc2`).
+/// Two linear layers with an activation between: a vision block's MLP (`fc1` and `fc2`, `lin1` and `lin2` in SAM).
 package struct FeedForward: Sendable {
     let first: Linear
     let second: Linear
     let activation: Activation
 
-    init(_ size: Int, _ innerSize: Int, _ activation: Activation, _ weights: Weights) throws(LoadError) {
-        first = try weights["fc1"].linear(size, innerSize, bias: true)
-        second = try weights["fc2"].linear(innerSize, size, bias: true)
+    init(
+        _ size: Int,
+        _ innerSize: Int,
+        _ activation: Activation,
+        names: (String, String) = ("fc1", "fc2"),
+        _ weights: Weights
+    ) throws(LoadError) {
+        first = try weights[names.0].linear(size, innerSize, bias: true)
+        second = try weights[names.1].linear(innerSize, size, bias: true)
         self.activation = activation
     }
 
@@ -26,10 +32,10 @@ package struct GatedFeedForward: Sendable {
     let up: Linear
     let down: Linear
 
-    init(_ size: Int, _ innerSize: Int, _ weights: Weights) throws(LoadError) {
-        gate = try weights["gate_proj"].linear(size, innerSize, bias: false)
-        up = try weights["up_proj"].linear(size, innerSize, bias: false)
-        down = try weights["down_proj"].linear(innerSize, size, bias: false)
+    init(_ size: Int, _ innerSize: Int, bias: Bool = false, _ weights: Weights) throws(LoadError) {
+        gate = try weights["gate_proj"].linear(size, innerSize, bias: bias)
+        up = try weights["up_proj"].linear(size, innerSize, bias: bias)
+        down = try weights["down_proj"].linear(innerSize, size, bias: bias)
     }
 
     /// [rows, size] to [rows, size].

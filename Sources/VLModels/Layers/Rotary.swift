@@ -25,6 +25,8 @@ package enum RopeScaling: Sendable, Equatable {
         package var betaSlow: Double
         package var mScale: Double
         package var mScaleAllDimensions: Double
+        /// Multiplies cosine and sine in place of what the scales give.
+        package var attentionFactor: Double?
 
         /// 0.1 m ln(factor) + 1, and 1 for a factor up to 1 (`yarn_get_mscale`).
         package static func mScale(factor: Double, _ m: Double) -> Double {
@@ -72,7 +74,8 @@ package struct Rotary: Sendable {
             }
             positionDivisor = 1
             magnitude = Float(
-                RopeScaling.YaRN.mScale(factor: yarn.factor, yarn.mScale)
+                yarn.attentionFactor
+                    ?? RopeScaling.YaRN.mScale(factor: yarn.factor, yarn.mScale)
                     / RopeScaling.YaRN.mScale(factor: yarn.factor, yarn.mScaleAllDimensions)
             )
         }

@@ -76,7 +76,7 @@ struct SigLIPBlock: Sendable {
 /// `vision` of a DeepSeek-VL2 checkpoint; class `VisionTransformer` in its `siglip_vit.py`.
 package struct SigLIP: Sendable {
     package let config: SigLIPConfig
-    let patches: Linear
+    let patches: PatchEmbedding
     let positions: WeightVector
     let blocks: [SigLIPBlock]
     let norm: LayerNorm
@@ -84,12 +84,11 @@ package struct SigLIP: Sendable {
     /// Reads `patch_embed.proj`, `pos_embed`, `blocks.*` and `norm`.
     package init(_ config: SigLIPConfig, _ weights: Weights) throws(LoadError) {
         self.config = config
-        let side = config.patchSize
-        patches = try weights["patch_embed"]["proj"].linear(
-            3 * side * side,
-            config.width,
-            bias: true,
-            shape: [config.width, 3, side, side]
+        patches = try PatchEmbedding(
+            imageSize: config.imageSize,
+            patchSize: config.patchSize,
+            width: config.width,
+            weights["patch_embed"]
         )
         positions = try weights.vector(
             "pos_embed",
@@ -104,47 +103,31 @@ package struct SigLIP: Sendable {
 
     /// Features after the final norm, [tiles * tokens, width], in the workspace.
     ///
-    /// - Parameter pixels: normalised tiles, [tiles, 3, imageSize, imageSize].
-    package func callAsFunction(_ pixels: UnsafePointer<Float>, tiles: Int, _ run: Run) -> Matrix {
+    /// - Parameters:
+    ///   - pixels: normalised tiles, [tiles, 3, imageSize, imageSize].
+    ///   - name: what a trace calls the tower.
+    package func callAsFunction(
+        _ pixels: UnsafePointer<Float>,
+        tiles: Int,
+        _ run: Run,
+        name: String
+    ) -> Matrix {
         let out = run.workspace.matrix(tiles * config.tokens, config.width)
         run.scoped {
-            let x = run.linear(unfold(pixels, tiles: tiles, run), patches)
+            let x = patches(pixels, tiles: tiles, run)
             for tile in 0..<tiles {
                 let rows = x[rows: tile * config.tokens..<(tile + 1) * config.tokens]
-                let table = Matrix(
-                    UnsafeMutablePointer(mutating: positions.pointer),
-                    rows: config.tokens,
-                    columns: config.width
-                )
-                run.add(table, to: rows)
+                run.add(Matrix(table: positions, rows: config.tokens, columns: config.width), to: rows)
             }
-            for block in blocks { block(x, tokens: config.tokens, run) }
+            run.trace?.record(name + "_embedded", x, tiles: tiles)
+            for (index, block) in blocks.enumerated() {
+                block(x, tokens: config.tokens, run)
+                if index == 0 { run.trace?.record(name + "_block0", x, tiles: tiles) }
+            }
             let normed = norm(x, run)
             out.pointer.update(from: normed.pointer, count: out.rows * out.columns)
         }
+        run.trace?.record(name + "_features", out, tiles: tiles)
         return out
-    }
-
-    /// The pixels of each patch as a row, channel by channel: the convolution becomes a product.
-    private func unfold(_ pixels: UnsafePointer<Float>, tiles: Int, _ run: Run) -> Matrix {
-        let side = config.patchSize
-        let size = config.imageSize
-        let grid = config.grid
-        let rows = run.workspace.matrix(tiles * config.tokens, 3 * side * side)
-        run.eachRow(rows.rows, rows.columns) { row in
-            let tile = row / config.tokens
-            let patch = row % config.tokens
-            let top = patch / grid * side
-            let left = patch % grid * side
-            var target = rows[row: row]
-            for channel in 0..<3 {
-                for line in 0..<side {
-                    let source = pixels + ((tile * 3 + channel) * size + top + line) * size + left
-                    target.update(from: source, count: side)
-                    target += side
-                }
-            }
-        }
-        return rows
     }
 }

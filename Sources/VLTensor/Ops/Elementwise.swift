@@ -19,6 +19,16 @@ extension Run {
         eachRow(x.rows, x.columns) { row in kernel(y[row: row], x[row: row], Int64(x.columns)) }
     }
 
+    /// y += scale * x over `count` values, on this thread.
+    package func add(
+        _ x: UnsafePointer<Float>,
+        times scale: Float,
+        to y: UnsafeMutablePointer<Float>,
+        count: Int
+    ) {
+        kernels.pointee.add_scaled(y, x, scale, Int64(count))
+    }
+
     /// gate = silu(gate) * up.
     package func siluMultiply(_ gate: Matrix, _ up: Matrix) {
         precondition(gate.rows == up.rows && gate.columns == up.columns, "gate and up differ in shape")

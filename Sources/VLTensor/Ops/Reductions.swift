@@ -9,6 +9,39 @@ import Darwin
 #endif
 
 extension Run {
+    /// The largest of `count` values, minus infinity if there are none.
+    package func maximum(_ x: UnsafePointer<Float>, count: Int) -> Float {
+        var lanes = SIMD16<Float>(repeating: -.infinity)
+        var index = 0
+        while index + 16 <= count {
+            let values = UnsafeRawPointer(x + index).loadUnaligned(as: SIMD16<Float>.self)
+            lanes.replace(with: values, where: values .> lanes)
+            index += 16
+        }
+        var top = lanes.max()
+        while index < count {
+            top = max(top, x[index])
+            index += 1
+        }
+        return top
+    }
+
+    /// The sum of `count` values, in an order that depends on `count` alone.
+    package func sum(_ x: UnsafePointer<Float>, count: Int) -> Float {
+        var lanes = SIMD16<Float>.zero
+        var index = 0
+        while index + 16 <= count {
+            lanes += UnsafeRawPointer(x + index).loadUnaligned(as: SIMD16<Float>.self)
+            index += 16
+        }
+        var total = lanes.sum()
+        while index < count {
+            total += x[index]
+            index += 1
+        }
+        return total
+    }
+
     /// ln(sum(exp(x))) of `count` values: a logit less this is its log-probability.
     package func logSumExp(_ x: UnsafePointer<Float>, count: Int) -> Float {
         var top = -Float.infinity

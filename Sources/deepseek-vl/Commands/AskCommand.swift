@@ -130,7 +130,7 @@ struct AskCommand: ParsableCommand {
         var pictures: [ConversationPicture] = []
         for path in image { pictures.append(try PictureSource.read(path)) }
         switch promptMode {
-        case .chat: return [ConversationFile.question(text, system: system, pictures: pictures)]
+        case .chat: return [ConversationInput(form: .question(text, system: system), pictures: pictures)]
         case .raw, .sft:
             let form = ConversationInput.Form.prompt(
                 text,

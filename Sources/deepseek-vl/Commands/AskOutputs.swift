@@ -32,13 +32,12 @@ enum TensorDump {
         if let size = hosted.images.first?.size {
             let tiles = hosted.images.reduce(0) { $0 + $1.tiles }
             add("pixel_values", .float32, [tiles, 3, size, size], hosted.images.flatMap(\.pixels))
-            for name in ["vision_features", "projector_output"] {
-                guard let entry = trace.entries[name], tiles > 0 else { continue }
-                trace.reshape(name, [tiles, entry.shape[0] / tiles, entry.shape[1]])
-            }
         }
         if let logits = trace.entries["logits"] { trace.reshape("logits", [logits.values.count]) }
         for name in trace.names {
+            if let entry = trace.entries[name], let tiles = entry.tiles, tiles > 0 {
+                trace.reshape(name, [tiles, entry.shape[0] / tiles, entry.shape[1]])
+            }
             guard let entry = trace.entries[name] else { continue }
             add(name, .float32, entry.shape, entry.values)
         }

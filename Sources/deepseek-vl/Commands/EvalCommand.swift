@@ -83,7 +83,7 @@ struct EvalCommand: ParsableCommand {
                     cache = (name, picture)
                 }
             }
-            let messages = Self.messages(question)
+            let messages = Self.messages(question, host.loaded.processor)
             let input = ConversationInput(form: .messages(messages), pictures: pictures)
             let answer = try host.answer([input], parameters)[0].answer
             scorer.add(question, answer: answer.text)
@@ -128,19 +128,18 @@ struct EvalCommand: ParsableCommand {
     }
 
     /// A question after its history; pictures belong to the messages whose texts have their tags.
-    private static func messages(_ question: Question) -> [Message] {
+    private static func messages(_ question: Question, _ processor: any Processor) -> [Message] {
         var messages: [Message] = []
-        for (asked, answered) in question.history {
-            messages.append(
-                Message(role: "<|User|>", content: asked, imageCount: ConversationTemplate.imageTags(asked))
+        for (asked, answered) in question.history + [(question.question, "")] {
+            // Question files have one tag for all models.
+            let text = asked.split(separator: "<image>", omittingEmptySubsequences: false).joined(
+                separator: processor.imageTag ?? ""
             )
-            messages.append(Message(role: "<|Assistant|>", content: answered))
+            messages.append(
+                Message(role: processor.roles.user, content: text, imageCount: processor.imageTags(text))
+            )
+            messages.append(Message(role: processor.roles.assistant, content: answered))
         }
-        let text = question.question
-        messages.append(
-            Message(role: "<|User|>", content: text, imageCount: ConversationTemplate.imageTags(text))
-        )
-        messages.append(Message(role: "<|Assistant|>", content: ""))
         return messages
     }
 

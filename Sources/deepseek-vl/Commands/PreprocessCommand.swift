@@ -43,6 +43,11 @@ struct PreprocessCommand: ParsableCommand {
 
     func run() throws {
         let processor = try Loading.processor(model)
+        guard processor.imageTag != nil else {
+            throw CommandFailure(
+                description: "preprocess: expected a model that sees, found one that does not"
+            )
+        }
         let pool = ThreadPool()
         var report: [JSONValue] = []
         var views: [PixelBuffer] = []
@@ -65,8 +70,11 @@ struct PreprocessCommand: ParsableCommand {
                 "tokens": .integer(Int64(tokens)),
             ])
             if output.format == .text {
+                let shape =
+                    (cut.views.count > 1 ? "\(cut.tilesAcross) x \(cut.tilesDown) tiles and " : "")
+                    + "a view of the whole"
                 Terminal.output(
-                    "\(path): \(seen.width) x \(seen.height) \(picture.decoded.format.rawValue), \(cut.tilesAcross) x \(cut.tilesDown) tiles and a view of the whole, \(tokens) tokens\n"
+                    "\(path): \(seen.width) x \(seen.height) \(picture.decoded.format.rawValue), \(shape), \(tokens) tokens\n"
                 )
             }
         }

@@ -1,0 +1,176 @@
+import CVLKernels
+
+/// Places that attend to each other: some grids of equal size, with some heads.
+package struct AttentionGrid: Sendable {
+    package var count: Int
+    package var height: Int
+    package var width: Int
+    package var heads: Int
+
+    package init(count: Int, height: Int, width: Int, heads: Int) {
+        self.count = count
+        self.height = height
+        self.width = width
+        self.heads = heads
+    }
+
+    /// Places of one grid.
+    package var places: Int { height * width }
+}
+
+extension Run {
+    /// Queries that are attended together: what of the scores exists at a time, for each thread.
+    private static var gridTile: Int { 32 }
+
+    /// Softmax attention within each grid, a score gaining the query's products with the distance of rows and of columns
+    /// (decomposed relative positions, arXiv:2112.01526).
+    ///
+    /// Everything is float32. A row's result depends neither on the tile it is in nor on the threads.
+    /// - Parameters:
+    ///   - fused: [count * places, query | key | value], heads side by side in each.
+    ///   - rows: a vector for each distance of rows from 1 - height to height - 1, [2 * height - 1, head].
+    ///   - columns: the same for columns.
+    ///   - out: [count * places, heads * head].
+    package func attend(
+        _ fused: Matrix,
+        _ grid: AttentionGrid,
+        rows: WeightVector,
+        columns: WeightVector,
+        to out: Matrix
+    ) {
+        let size = out.columns
+        let head = size / grid.heads
+        precondition(
+            fused.columns == 3 * size && fused.rows == grid.count * grid.places && out.rows == fused.rows
+                && rows.count == (2 * grid.height - 1) * head && columns.count == (2 * grid.width - 1) * head,
+            "attention over \(grid)"
+        )
+        scoped {
+            let tile = min(Self.gridTile, grid.places)
+            let tiles = (grid.places + tile - 1) / tile
+            let scratches = (0..<pool.threads).map { _ in GridScratch(grid, tile: tile, head: head, workspace)
+            }
+            pool.parallelByWorker(grid.count * grid.heads * tiles) { unit, worker in
+                let first = unit % tiles * tile
+                let index = unit / tiles / grid.heads
+                let column = unit / tiles % grid.heads * head
+                let part = fused[rows: index * grid.places..<(index + 1) * grid.places]
+                let places = first..<min(first + tile, grid.places)
+                attendTile(
+                    query: part[columns: column..<column + head],
+                    key: part[columns: size + column..<size + column + head],
+                    value: part[columns: 2 * size + column..<2 * size + column + head],
+                    places,
+                    grid,
+                    (rows, columns),
+                    scratches[worker],
+                    to: out[
+                        rows: index * grid.places + places.lowerBound..<index * grid.places
+                            + places.upperBound
+                    ][
+                        columns: column..<column + head
+                    ]
+                )
+            }
+        }
+    }
+
+    /// One head's attention of some places of one grid.
+    private func attendTile(
+        query: Matrix,
+        key: Matrix,
+        value: Matrix,
+        _ places: Range<Int>,
+        _ grid: AttentionGrid,
+        _ tables: (rows: WeightVector, columns: WeightVector),
+        _ scratch: GridScratch,
+        to out: Matrix
+    ) {
+        let kernels = kernels.pointee
+        let head = query.columns
+        let queries = query[rows: places]
+        let scaled = scratch.queries[rows: 0..<places.count]
+        let scale = 1 / Float(head).squareRoot()
+        for row in 0..<places.count {
+            for index in 0..<head { scaled[row: row][index] = queries[row: row][index] * scale }
+        }
+        // The unscaled query meets the distances, the scaled one the keys.
+        let byRow = scratch.byRow[rows: 0..<places.count]
+        let byColumn = scratch.byColumn[rows: 0..<places.count]
+        let scores = scratch.scores[rows: 0..<places.count]
+        multiply(
+            queries,
+            Matrix(table: tables.rows, rows: 2 * grid.height - 1, columns: head),
+            kernels.nt_f32_f32,
+            to: byRow
+        )
+        multiply(
+            queries,
+            Matrix(table: tables.columns, rows: 2 * grid.width - 1, columns: head),
+            kernels.nt_f32_f32,
+            to: byColumn
+        )
+        multiply(scaled, key, kernels.nt_f32_f32, to: scores)
+        for row in 0..<places.count {
+            let place = places.lowerBound + row
+            let line = scores[row: row]
+            for x in 0..<grid.width {
+                scratch.line[x] = byColumn[row: row][place % grid.width + grid.width - 1 - x]
+            }
+            for y in 0..<grid.height {
+                let part = line + y * grid.width
+                let added = byRow[row: row][place / grid.width + grid.height - 1 - y]
+                kernels.add_scaled(part, scratch.ones, added, Int64(grid.width))
+                kernels.add(part, scratch.line, Int64(grid.width))
+            }
+            kernels.add_scaled(line, scratch.ones, -maximum(line, count: grid.places), Int64(grid.places))
+            kernels.exponential(line, line, Int64(grid.places))
+            scratch.sums[row] = sum(line, count: grid.places)
+        }
+        multiply(scores, value, kernels.nn_f32_f32, to: out)
+        for row in 0..<places.count {
+            let factor = 1 / scratch.sums[row]
+            for index in 0..<head { out[row: row][index] *= factor }
+        }
+    }
+
+    /// A product on this thread, B being a float32 matrix as the kernel takes it.
+    private func multiply(_ a: Matrix, _ b: Matrix, _ kernel: vl_product_fn, to out: Matrix) {
+        var product = vl_product(
+            a: UnsafeRawPointer(a.pointer),
+            a_stride: Int64(a.stride),
+            b: UnsafeRawPointer(b.pointer),
+            b_stride: Int64(b.stride),
+            c: out.pointer,
+            c_stride: Int64(out.stride),
+            bias: nil,
+            rows: Int64(a.rows),
+            columns: Int64(out.columns),
+            depth: Int64(a.columns),
+            accumulate: 0
+        )
+        kernel(&product, 0, Int64(out.columns))
+    }
+}
+
+/// Scratch memory of one thread.
+private struct GridScratch {
+    let queries: Matrix
+    let byRow: Matrix
+    let byColumn: Matrix
+    let scores: Matrix
+    let line: UnsafeMutablePointer<Float>
+    let ones: UnsafeMutablePointer<Float>
+    let sums: UnsafeMutablePointer<Float>
+
+    init(_ grid: AttentionGrid, tile: Int, head: Int, _ workspace: Workspace) {
+        queries = workspace.matrix(tile, head)
+        byRow = workspace.matrix(tile, 2 * grid.height - 1)
+        byColumn = workspace.matrix(tile, 2 * grid.width - 1)
+        scores = workspace.matrix(tile, grid.places)
+        line = workspace.allocate(Float.self, grid.width)
+        ones = workspace.allocate(Float.self, grid.places)
+        ones.update(repeating: 1, count: grid.places)
+        sums = workspace.allocate(Float.self, tile)
+    }
+}
