@@ -43,7 +43,7 @@ struct InspectCommand: ParsableCommand {
     }
 
     func run() throws {
-        let path = try path ?? model ?? ModelHost.defaultModel()
+        let path = try ModelHost.folder(path ?? model)
         let inspection: Inspection
         do throws(LoadError) {
             inspection = try Inspection(path)
