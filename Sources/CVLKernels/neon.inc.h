@@ -1,5 +1,6 @@
 // Vector operations of Advanced SIMD: 4 lanes, 32 registers. Included inside a target attribute, if any.
 #include <arm_neon.h>
+#include <stddef.h>
 
 #define LANES 4
 #define NT_ROWS 4
