@@ -68,6 +68,9 @@ package protocol Processor: Sendable {
     /// Tokens of a picture with so many local tiles.
     func imageTokens(tilesAcross: Int, tilesDown: Int) -> Int
 
+    /// What a rule comes to in a conversation with so many pictures.
+    func resolve(_ rule: TilingRule, pictures: Int) -> TilingRule
+
     /// Checks roles and image tags of a conversation before any picture is cut.
     ///
     /// - Throws: `PromptError`.
@@ -89,6 +92,8 @@ package protocol Processor: Sendable {
 }
 
 extension Processor {
+    /// Families that always cut a picture the same way.
+    package func resolve(_ rule: TilingRule, pictures: Int) -> TilingRule { .always }
     package var penalizesPrompt: Bool { true }
 
     /// How often a text says where a picture goes.

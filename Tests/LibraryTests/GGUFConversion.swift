@@ -164,8 +164,7 @@ struct GGUFConversion {
             UInt32(try #require(tokens.firstIndex { $0.text.utf8.elementsEqual(text.utf8) }))
         }
         let merges = try #require(json["model"]?["merges"]?.asArray).map { merge in
-            try merge.asString
-                ?? #require(merge.asArray?.compactMap(\.asString)).joined(separator: " ")
+            merge.asString ?? merge.asArray?.compactMap(\.asString).joined(separator: " ") ?? ""
         }
         return [
             ("tokenizer.ggml.model", .text("gpt2")), ("tokenizer.ggml.pre", .text(pre)),

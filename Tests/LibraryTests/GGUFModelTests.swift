@@ -5,6 +5,7 @@ import VLJSON
 import VLModels
 import VLTensor
 import VLTestSupport
+import VLText
 
 @Suite struct GGUFModelTests {
     private static let begin = "<｜begin▁of▁sentence｜>"

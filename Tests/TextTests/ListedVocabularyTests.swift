@@ -64,9 +64,9 @@ import VLText
         var bytes = TextList()
         // The 256 tokens of bytes, spelled in GPT-2's alphabet, and a few words.
         for byte in 0..<256 { bytes.append(spelled(UInt8(byte))) }
-        for word in ["ab", "abc", "12", "123", "Ġa", "Ġab"] { bytes.append(word) }
+        for word in ["ab", "abc", "12", "123", "Ġab"] { bytes.append(word) }
         var merges = TextList()
-        for merge in ["a b", "1 2", "12 3", "ab c", "Ġ a", "Ġa b"] { merges.append(merge) }
+        for merge in ["a b", "1 2", "12 3", "ab c", "Ġ ab"] { merges.append(merge) }
         func pieces(_ text: String, _ rule: String) throws -> [String] {
             let tokenizer = try Tokenizer(
                 ListedVocabulary(file: "x", tokens: bytes, merges: merges, preTokenizer: rule)
@@ -143,6 +143,6 @@ import VLText
         var broken = list(["a"])
         [UInt8(0xc3)].withUnsafeBufferPointer { broken.append($0) }
         [UInt8(0xa9)].withUnsafeBufferPointer { broken.append($0) }
-        #expect(error(tokens: broken).contains("tokenizer.ggml.tokens[1]: expected UTF-8"))
+        #expect(error(tokens: broken).contains("tokenizer.ggml.tokens[2]: expected UTF-8"))
     }
 }
