@@ -118,13 +118,13 @@ let package = Package(
         house.tests("FormatsTests", ["VLFormats", "VLJSON"]),
         house.tests("TextTests", ["VLText", "VLJSON"]),
         house.tests("ImageTests", ["VLImage", "VLJSON"]),
-        house.tests("ModelsTests", ["VLModels", "VLFormats", "VLTensor", "VLJSON"]),
+        house.tests("ModelsTests", ["VLModels", "VLFormats", "VLTensor", "VLImage", "VLText", "VLJSON"]),
         house.tests("EngineTests", ["VLEngine", "VLFormats", "VLJSON"]),
         house.tests("DrawTests", ["VLDraw", "VLImage"]),
         house.tests("EvalTests", ["VLEval", "VLJSON"]),
         house.tests(
             "LibraryTests",
-            ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLImage", "VLTensor", "VLJSON"]
+            ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLImage", "VLTensor", "VLText", "VLJSON"]
         ),
     ],
     swiftLanguageModes: [.v6],

@@ -6,73 +6,7 @@ import VLJSON
 import VLModels
 import VLTensor
 import VLTestSupport
-
-/// A golden case of the official code, as `Tests/Fixtures/models/goldens` holds it.
-struct GoldenCase: CustomTestStringConvertible, Sendable {
-    let checkpoint: String
-    let name: String
-
-    var testDescription: String { "\(checkpoint)/\(name)" }
-
-    static let all = [
-        (
-            "vl2-mha",
-            ["two_images", "landscape", "batch_left_pad", "three_over_turns", "text_chinese", "eos_stop"]
-        ),
-        ("vl2-mha", ["system_role", "format_cmyk_jpg"]),
-        ("vl2-mla", ["two_images", "three_images"]),
-        ("vl2-mla-full", ["landscape", "grounding_tokens", "batch_text_and_image", "assistant_prefix"]),
-    ].flatMap { checkpoint, names in names.map { GoldenCase(checkpoint: checkpoint, name: $0) } }
-
-    func golden() throws -> JSONValue {
-        try JSONValue(parsing: fixtureBytes("models/goldens/\(checkpoint)/\(name).json"))
-    }
-
-    func tensors() throws -> WeightStore {
-        try WeightStore.open(fixture("models/goldens/\(checkpoint)/\(name).safetensors"))
-    }
-
-    /// The conversations of the case.
-    func inputs() throws -> [ConversationInput] {
-        let given = try #require(golden()["input"])
-        let list = try #require(given["batch"] ?? given["conversation"])
-        return try ConversationFile.parse(
-            JSONWriter.encode(list),
-            file: name,
-            folder: fixture("models/images")
-        )
-    }
-
-    func host(
-        _ compute: Compute = .float32,
-        threads: Int = 2,
-        weights: DType? = nil,
-        vision: DType? = nil
-    ) throws -> ModelHost {
-        try ModelHost(
-            fixture("models/checkpoints/\(checkpoint)"),
-            threads: threads,
-            compute: compute,
-            weights: WeightPolicy(language: weights, vision: vision)
-        )
-    }
-}
-
-/// Reads a float32 or int32 golden tensor.
-func floats(_ store: WeightStore, _ name: String) throws -> [Float] {
-    try store.tensor(named: name).bytes.bindMemory(to: Float.self).map { $0 }
-}
-
-func ints(_ store: WeightStore, _ name: String) throws -> [Int] {
-    try store.tensor(named: name).bytes.bindMemory(to: Int32.self).map { Int($0) }
-}
-
-/// Largest difference in relation to the largest expected value.
-func relativeError(_ found: [Float], _ expected: [Float]) -> Float {
-    guard found.count == expected.count else { return .infinity }
-    let size = expected.reduce(1e-30) { max($0, abs($1)) }
-    return zip(found, expected).reduce(0) { max($0, abs($1.0 - $1.1)) } / size
-}
+import VLText
 
 @Suite("Parity with the official code", .serialized)
 struct ParityTests {
@@ -90,21 +24,15 @@ struct ParityTests {
         let golden = try c.golden()
         let host = try c.host()
         for chunk in [nil, 16, 1] {
-            var options = options
+            var options = try c.parameters()
             options.chunkSize = chunk
             let answers = try host.answer(c.inputs(), options, exif: .ignore)
             for (row, hosted) in answers.enumerated() {
-                let sample = try #require(golden["samples"]?.asArray?[row])
-                let runs = try #require(sample["input_ids_run_length"]?.asArray)
-                let ids = try runs.flatMap { run in
-                    Array(
-                        repeating: try #require(run.asArray?[0].asInt),
-                        count: try #require(run.asArray?[1].asInt)
-                    )
-                }
-                #expect(hosted.answer.promptTokens == ids)
-                #expect(hosted.answer.prompt == sample["sft_format"]?.asString)
-                let costs = sample["num_image_tokens"]?.asArray?.compactMap(\.asInt)
+                let prompt = try c.prompt(row, golden)
+                #expect(hosted.answer.promptTokens == prompt.ids)
+                if let text = prompt.text { #expect(hosted.answer.prompt == text) }
+                let sample = golden["samples"]?.asArray?[row]
+                let costs = sample?["num_image_tokens"]?.asArray?.compactMap(\.asInt) ?? []
                 #expect(hosted.answer.imageSpans.map { $0[1] } == costs)
                 let greedy = try #require(golden["greedy"]?["rows"]?.asArray?[row])
                 var wanted = try #require(greedy["ids"]?.asArray?.compactMap { $0.asInt })
@@ -126,7 +54,9 @@ struct ParityTests {
         _ = try host.answer(c.inputs(), options, exif: .ignore)
         let attention = try tensors.tensor(named: "attention_mask")
         let length = attention.shape[1]
-        let padding = attention.bytes.prefix(length).count { $0 == 0 }
+        // The mask is of bytes or of whole numbers of 32 bits, little-endian.
+        let step = attention.bytes.count / (attention.shape[0] * length)
+        let padding = stride(from: 0, to: length * step, by: step).count { attention.bytes[$0] == 0 }
         let stored = try ints(tensors, "stored_positions")
 
         func check(_ name: String, _ expectedName: String, tolerance: Float = 2e-4) throws {
@@ -141,17 +71,24 @@ struct ParityTests {
             }
             #expect(relativeError(found, wanted) < tolerance, "\(name)")
         }
-        try check("inputs_embeds", "inputs_embeds", tolerance: 1e-4)
+        if tensors.peek("inputs_embeds") != nil {
+            try check("inputs_embeds", "inputs_embeds", tolerance: 1e-4)
+        }
+        if tensors.peek("layer0_attention") != nil { try check("layer0_attention", "layer0_attention") }
         let layers = trace.names.count { $0.hasPrefix("hidden_states.") } - 1
         for layer in 1...layers where tensors.peek("hidden_\(layer)") != nil {
             try check(layer == layers ? "final_norm" : "hidden_states.\(layer)", "hidden_\(layer)")
         }
         let vocabulary = try #require(trace.entries["logits"]).values.count
         let logits = try Array(floats(tensors, "first_logits").prefix(vocabulary))
-        #expect(relativeError(try #require(trace.entries["logits"]).values, logits) < 3e-4)
+        if try c.penalty() == 1 {
+            #expect(relativeError(try #require(trace.entries["logits"]).values, logits) < 3e-4)
+        }
 
         guard golden["samples"]?.asArray?.count == 1, trace.entries["vision_features"] != nil else { return }
-        for name in ["vision_features", "projector_output"] {
+        var compared = 0
+        for name in trace.names where golden["stored_tiles"]?[name] != nil {
+            compared += 1
             let entry = try #require(trace.entries[name])
             let places = try #require(golden["stored_tiles"]?[name])
             let expected = try tensors.tensor(named: name)
@@ -170,11 +107,12 @@ struct ParityTests {
             }
             #expect(relativeError(found, try floats(tensors, name)) < 1e-4, "\(name)")
         }
+        #expect(compared >= 2)
     }
 
     @Test(
         "logits have the same bits for chunks of 1, 7, 64 and whole, for 1 and 2 threads, alone and among others",
-        arguments: ["vl2-mha", "vl2-mla-full"],
+        arguments: ["vl2-mha", "vl2-mla-full", "llm-linear"],
         [
             (Compute.float32, nil as DType?), (.auto, .bfloat16), (.auto, .q8_0), (.auto, .q4_0),
             (.auto, .q5_1),
@@ -182,8 +120,12 @@ struct ParityTests {
         ]
     )
     func invariance(checkpoint: String, mode: (compute: Compute, weights: DType?)) throws {
-        let c = GoldenCase(checkpoint: checkpoint, name: "landscape")
-        let other = GoldenCase(checkpoint: "vl2-mha", name: "two_images")
+        let sees = checkpoint != "llm-linear"
+        let c = GoldenCase(checkpoint: checkpoint, name: sees ? "landscape" : "completion_special")
+        let other =
+            sees
+            ? GoldenCase(checkpoint: "vl2-mha", name: "two_images")
+            : GoldenCase(checkpoint: checkpoint, name: "chat_system")
         var reference: [Float]?
         for threads in [1, 2] {
             for chunk in [nil, 1, 7, 64] {
@@ -218,12 +160,14 @@ struct ParityTests {
     /// experts by a hair) a row jumps, so that the rows in the middle are judged and not the worst ones.
     @Test(
         "the fast path stays within 3 percent of the reference (5 with 8-bit activations), but for rows that reach another expert",
-        arguments: ["vl2-mla", "vl2-mha", "vl2-mla-full"],
+        arguments: ["shapes-vl2", "vl2-mha", "vl2-mla-full", "vl-7b-like"],
         [DType.bfloat16, .q8_0, .q4_0]
     )
     func fastPath(checkpoint: String, weights: DType) throws {
-        let name = checkpoint == "vl2-mla" ? "two_images" : "landscape"
+        let name = checkpoint == "vl-7b-like" ? "multi_turn" : "landscape"
         let c = GoldenCase(checkpoint: checkpoint, name: name)
+        // The bundled model is asked what another model's case asks.
+        let question = checkpoint == "shapes-vl2" ? GoldenCase(checkpoint: "vl2-mha", name: name) : c
         var norms: [Trace.Entry] = []
         for compute in [Compute.float32, .auto] {
             let host = try c.host(compute, weights: weights)
@@ -231,7 +175,7 @@ struct ParityTests {
             host.run.trace = trace
             var options = options
             options.maxTokens = 1
-            _ = try host.answer(c.inputs(), options, exif: .ignore)
+            _ = try host.answer(question.inputs(), options, exif: .ignore)
             norms.append(try #require(trace.entries["final_norm"]))
         }
         let width = norms[0].shape[1]
@@ -245,5 +189,27 @@ struct ParityTests {
         let bound: Float = weights.isBlock ? 0.05 : 0.03
         #expect(errors[errors.count / 2] < bound)
         #expect(errors[errors.count * 8 / 10] < 2 * bound)
+    }
+
+    @Test("a model without eyes refuses pictures, and says so")
+    func noVision() throws {
+        let host = try GoldenCase(checkpoint: "llm-linear", name: "chat_system").host()
+        let picture = try PictureSource.read(fixture("models/images/tiny.png"))
+        let forms: [ConversationInput.Form] = [
+            .question("What?", system: nil),
+            .messages([Message(role: "user", content: "What?", imageCount: 1)]),
+            .prompt("What?", appliesTemplate: false, system: ""),
+        ]
+        for form in forms {
+            let error = #expect(throws: DeepSeekVLError.self) {
+                try host.answer([ConversationInput(form: form, pictures: [picture])], options)
+            }
+            #expect(error?.description.contains("since the model sees none, found 1") == true)
+        }
+        let asked = try host.answer(
+            [ConversationInput(form: .question("Hi", system: "Sys."), pictures: [])],
+            options
+        )
+        #expect(asked[0].answer.prompt == "<｜begin▁of▁sentence｜>Sys.\n\nUser: Hi\n\nAssistant:")
     }
 }

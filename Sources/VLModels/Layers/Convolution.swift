@@ -8,7 +8,7 @@ package struct Convolution: Sendable {
     let inputChannels: Int
     let stride: Int
 
-    init(_ input: Int, _ output: Int, stride: Int = 1, _ weights: Weights) throws(LoadError) {
+    package init(_ input: Int, _ output: Int, stride: Int = 1, _ weights: Weights) throws(LoadError) {
         weight = Linear(
             weight: try weights.matrix("weight", output, 9 * input, shape: [output, input, 3, 3])
         )
@@ -22,7 +22,7 @@ package struct Convolution: Sendable {
     func side(_ side: Int) -> Int { (side - 1) / stride + 1 }
 
     /// [side * side, input] to [side' * side', output].
-    func callAsFunction(_ x: Matrix, side: Int, _ run: Run) -> Matrix {
+    package func callAsFunction(_ x: Matrix, side: Int, _ run: Run) -> Matrix {
         precondition(x.rows == side * side && x.columns == inputChannels, "a map of another shape")
         let outSide = self.side(side)
         let out = run.workspace.matrix(outSide * outSide, outputChannels)

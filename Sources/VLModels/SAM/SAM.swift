@@ -143,7 +143,11 @@ package struct SAM: Sendable {
     package static func stretched(_ x: Matrix, from side: Int, to newSide: Int, _ run: Run) -> Matrix {
         let out = run.workspace.matrix(newSide * newSide, x.columns)
         func taps(_ place: Int) -> (first: Int, second: Int, weight: Float) {
-            let center = max((Float(place) + 0.5) * (Float(side) / Float(newSide)) - 0.5, 0)
+            // One rounding, as torch's kernels have it: the weights hang on the last bits of a position.
+            let center = max(
+                (-0.5 as Float).addingProduct(Float(place) + 0.5, Float(side) / Float(newSide)),
+                0
+            )
             let first = min(Int(center), side - 1)
             return (first, min(first + 1, side - 1), center - Float(first))
         }

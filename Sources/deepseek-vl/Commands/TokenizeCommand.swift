@@ -32,13 +32,13 @@ struct TokenizeCommand: ParsableCommand {
 
     func run() throws {
         let tokenizer = try Loading.tokenizer(model)
-        var number = 0
-        while let line = readLine(strippingNewline: true) {
-            number += 1
-            if line.utf8.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0d }) { continue }
+        var reader = LineReader()
+        while let line = try reader.next() {
+            let number = reader.number
+            if line.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0d }) { continue }
             let value: JSONValue
             do throws(JSONError) {
-                value = try JSONValue(parsing: Array(line.utf8))
+                value = try JSONValue(parsing: line)
             } catch {
                 throw CommandFailure(description: "standard input, line \(number): \(error.description)")
             }
