@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from gguf import GGMLQuantizationType as Q
-from gguf import GGUFWriter
+from gguf import GGUFWriter, TokenType
 
 TYPES = {"bf16": Q.BF16, "q8_0": Q.Q8_0, "q4_0": Q.Q4_0, "q4_k": Q.Q4_K}
 
@@ -169,8 +169,7 @@ def metadata(writer, shape):
     writer.add_rope_freq_base(10000.0)
     writer.add_rope_dimension_count(shape.rope or shape.hidden // shape.heads)
     writer.add_vocab_size(shape.vocab)
-    # Without a vocabulary: the measurements feed token numbers.
-    writer.add_tokenizer_model("none")
+    vocabulary(writer, shape)
     if shape.experts:
         writer.add_leading_dense_block_count(shape.dense)
         writer.add_expert_feed_forward_length(shape.expert_ffn)
@@ -183,6 +182,22 @@ def metadata(writer, shape):
         writer.add_value_length(shape.rank)
         writer.add_key_length_mla(shape.nope + shape.rope)
         writer.add_value_length_mla(shape.value)
+
+
+def vocabulary(writer, shape):
+    """A vocabulary of the right size: bytes, then names without meaning. The measurements feed token numbers."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [value for value in range(256) if value not in printable]
+    letters = {value: chr(value) for value in printable} | {value: chr(256 + n) for n, value in enumerate(others)}
+    tokens = ["<s>", "</s>", *(letters[value] for value in range(256))]
+    tokens += [f"t{number}" for number in range(len(tokens), shape.vocab)]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("deepseek-v3" if shape.vocab == 129280 else "deepseek-llm")
+    writer.add_token_list(tokens)
+    writer.add_token_types([TokenType.CONTROL] * 2 + [TokenType.NORMAL] * (shape.vocab - 2))
+    writer.add_token_merges(["t h"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
 
 
 def group_of(name):
