@@ -26,10 +26,11 @@ public final class DeepSeekModel: Sendable {
         self.name = name
     }
 
-    /// Loads a checkpoint's folder; the bundled model if none is named.
+    /// Loads a checkpoint; the bundled model if none is named.
     ///
     /// - Parameters:
-    ///   - folder: a Hugging Face checkpoint: `config.json`, `tokenizer.json`, `model.safetensors`….
+    ///   - folder: a Hugging Face checkpoint: `config.json`, `tokenizer.json`, `model.safetensors`…; or the name of one
+    ///     that the hub's cache holds: `vl2-tiny`, `ORG/NAME@REVISION`.
     ///   - threads: threads that compute; nil for one a physical core.
     /// - Throws: `DeepSeekVLError`.
     public static func load(_ folder: String? = nil, threads: Int? = nil) async throws -> DeepSeekModel {

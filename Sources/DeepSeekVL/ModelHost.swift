@@ -79,7 +79,7 @@ package final class ModelHost {
     /// Loads a model.
     ///
     /// - Parameters:
-    ///   - path: a checkpoint's folder; nil for the default model.
+    ///   - path: a checkpoint's folder, or a name of the hub; nil for the default model.
     ///   - threads: nil for one a physical core.
     ///   - weights: in which types the matrices run; as they are stored if omitted.
     ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and bfloat16 else.
@@ -97,13 +97,14 @@ package final class ModelHost {
     ) throws(DeepSeekVLError) {
         let clock = ContinuousClock()
         let start = clock.now
-        let folder: String
-        if let path { folder = path } else { folder = try ModelLocation.defaultModel() }
+        let folder = try ModelLocation.resolve(path, needsWeights: true)
         features = ImageFeatureCache(budget: featureBytes)
         run = Run(pool: ThreadPool(threads: threads), compute: compute)
         self.cacheType = cacheType
         do throws(LoadError) {
-            loaded = try Registry.load(folder, run: run, policy: weights, onLayer: onLayer)
+            var loaded = try Registry.load(folder, run: run, policy: weights, onLayer: onLayer)
+            if let name = ModelLocation.name(ofSnapshot: folder) { loaded.name = name }
+            self.loaded = loaded
         } catch {
             throw DeepSeekVLError(error)
         }
@@ -113,10 +114,12 @@ package final class ModelHost {
     /// What messages call the model.
     package var name: String { loaded.name }
 
-    /// The folder of the model that is used when none is named.
+    /// The folder or file that `--model` means, for commands that need no weights.
     ///
-    /// - Throws: `DeepSeekVLError.noDefaultModel`.
-    package static func defaultModel() throws(DeepSeekVLError) -> String { try ModelLocation.defaultModel() }
+    /// - Throws: `DeepSeekVLError`.
+    package static func folder(_ model: String? = nil) throws(DeepSeekVLError) -> String {
+        try ModelLocation.resolve(model, needsWeights: false)
+    }
 
     /// The prompt of a conversation.
     ///

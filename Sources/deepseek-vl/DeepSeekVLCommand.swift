@@ -24,6 +24,7 @@ struct DeepSeekVLCommand: ParsableCommand {
             InspectCommand.self,
             TokenizeCommand.self,
             PreprocessCommand.self,
+            PullCommand.self,
         ]
     )
 

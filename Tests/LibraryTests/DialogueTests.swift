@@ -47,7 +47,7 @@ struct DialogueTests {
     /// Reuse must not change one bit: also where experts are chosen, and where the cache is bfloat16.
     @Test(
         "encodes no picture again, computes only new tokens, and answers as if everything were new",
-        arguments: [nil, "vl2-mha", "vl2-mla", "vl2-mla-full"],
+        arguments: [nil, "vl2-mha", "vl2-mla-full"],
         [Compute.float32, .auto]
     )
     func reuse(model: String?, compute: Compute) throws {

@@ -10,7 +10,7 @@ struct InspectCommand: ParsableCommand {
         discussion: """
             Examples:
 
-              deepseek-vl inspect deepseek-vl2-tiny
+              deepseek-vl inspect vl2-tiny
               deepseek-vl inspect --metadata --tensors SmolLM2-135M-Instruct.Q4_1.gguf
 
             Reads headers and configurations only, so that the size does not matter. A file that is damaged, or does
@@ -20,7 +20,7 @@ struct InspectCommand: ParsableCommand {
 
     @Argument(
         help: ArgumentHelp(
-            "A folder, a .safetensors file, its index, or a .gguf file; the bundled model if omitted.",
+            "A folder, a .safetensors file, its index, a .gguf file, or a name; the bundled model if omitted.",
             valueName: "model"
         )
     )
@@ -43,7 +43,7 @@ struct InspectCommand: ParsableCommand {
     }
 
     func run() throws {
-        let path = try path ?? model ?? ModelHost.defaultModel()
+        let path = try ModelHost.folder(path ?? model)
         let inspection: Inspection
         do throws(LoadError) {
             inspection = try Inspection(path)
