@@ -195,7 +195,7 @@ def vocabulary(writer, shape):
     writer.add_tokenizer_pre("deepseek-v3" if shape.vocab == 129280 else "deepseek-llm")
     writer.add_token_list(tokens)
     writer.add_token_types([TokenType.CONTROL] * 2 + [TokenType.NORMAL] * (shape.vocab - 2))
-    writer.add_token_merges(["t h"])
+    writer.add_token_merges(["t258 0"])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
 

@@ -85,8 +85,8 @@ def language(context, shape, kind, threads, depth, metrics):
     prompt = context.options.prompt if "prefill" in metrics else 0
     generate = context.options.generate if "decode" in metrics else 0
     ours, theirs = Side(), Side()
-    of_file = shape == "smollm2" or context.options.same_file
-    model = ["--model", file] if of_file else ["--config", shape, "--weights", kind]
+    own = context.options.own_weights and shape != "smollm2"
+    model = ["--config", shape, "--weights", kind] if own else ["--model", file]
 
     def measure_ours():
         finished = execute(
@@ -252,7 +252,7 @@ def tokenizer(context):
     ]
     measured = context.work / "text-2.txt"
     measured.write_text(second, encoding="utf-8", newline="")
-    command = on_one(1, [context.ours, "tokenize", "--no-special", "--model", vocabulary])
+    command = on_one(1, [context.ours, "tokenize", "--model", vocabulary])
     # The same tokens, or there is nothing to compare.
     found = json.loads(execute(command, text=lines[1]).output.splitlines()[1])["ids"]
     counted = execute([context.python, context.workers, "tokenizers", vocabulary, measured, "--count"])

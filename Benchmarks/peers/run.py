@@ -49,7 +49,7 @@ def arguments():
     add("--depths", type=listed(int), default=[0], help="tokens in the cache beforehand, e.g. 0,1024,4096")
     add("--prompt", type=int, default=512, help="tokens of a prefill (default %(default)s)")
     add("--generate", type=int, default=64, help="tokens of a decode (default %(default)s)")
-    add("--same-file", action="store_true", help="ours too runs the GGUF file, instead of random weights of its own")
+    add("--own-weights", action="store_true", help="ours runs random weights of its own (bench --config), not the file")
     add("--tiles", type=listed(int), default=[1], help="vision: tiles at once")
     add("--vision-weights", default="bf16", help="vision: our type; theirs stays bfloat16 (default %(default)s)")
     add("--tokenizer", help="tokenizer: a checkpoint's tokenizer.json, or that with .gz")
