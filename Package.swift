@@ -46,6 +46,12 @@ struct House {
 
 let house = House()
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+/// What only `pull` needs: a client for HTTP and hashes.
+let networking: [Target.Dependency] = [
+    .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+    .product(name: "Crypto", package: "swift-crypto"),
+]
 
 let package = Package(
     name: "DeepSeekVL",
@@ -55,7 +61,10 @@ let package = Package(
         .executable(name: "deepseek-vl", targets: ["deepseek-vl"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     ],
     targets: [
         // Floor 0: C.
@@ -76,6 +85,7 @@ let package = Package(
         house.library("VLJSON", []),
         // Floor 2: files, tokens, pixels.
         house.library("VLFormats", ["VLJSON"]),
+        house.library("VLHub", ["VLFormats", "VLJSON"]),
         house.library("VLText", ["VLJSON", "CPCRE2"]),
         house.library("VLImage", ["CVLCodecs"]),
         house.library("VLDraw", ["VLImage", "CFreeType", "CFontconfig"]),
@@ -86,15 +96,16 @@ let package = Package(
         // Floor 5: programs as libraries.
         house.library(
             "DeepSeekVL",
-            ["CVLKernels", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLText", "VLImage", "VLJSON"]
+            ["CVLKernels", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLHub", "VLText", "VLImage", "VLJSON"]
         ),
+        house.library("VLPull", ["VLHub", "VLFormats", "VLJSON"] + networking),
         house.library("VLEval", ["VLJSON"]),
         // Floor 6: the command line.
         .executableTarget(
             name: "deepseek-vl",
             dependencies: [
-                "DeepSeekVL", "VLEval", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLText", "VLImage",
-                "VLDraw", "VLJSON", "CVLKernels", argumentParser,
+                "DeepSeekVL", "VLEval", "VLPull", "VLHub", "VLEngine", "VLModels", "VLTensor", "VLFormats",
+                "VLText", "VLImage", "VLDraw", "VLJSON", "CVLKernels", argumentParser,
             ],
             swiftSettings: house.swift
         ),
@@ -116,6 +127,10 @@ let package = Package(
         house.tests("TensorTests", ["VLTensor", "CVLKernels", "CVLPool"]),
         house.tests("JSONTests", ["VLJSON"]),
         house.tests("FormatsTests", ["VLFormats", "VLJSON"]),
+        house.tests(
+            "HubTests",
+            ["VLHub", "VLPull", "VLFormats", "VLJSON", "deepseek-vl", .product(name: "Crypto", package: "swift-crypto")]
+        ),
         house.tests("TextTests", ["VLText", "VLJSON"]),
         house.tests("ImageTests", ["VLImage", "VLJSON"]),
         house.tests("ModelsTests", ["VLModels", "VLFormats", "VLTensor", "VLImage", "VLText", "VLJSON"]),

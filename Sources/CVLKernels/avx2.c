@@ -51,6 +51,9 @@ VF float vf_sum(vf x) {
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
 }
+VF void vf_sum4(const vf *x, const float *bias, float *out) {
+    for (int i = 0; i < 4; i++) out[i] = bias ? vf_sum(x[i]) + bias[i] : vf_sum(x[i]);
+}
 VF float vf_top(vf x) {
     __m128 s = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));

@@ -27,7 +27,10 @@ INLINE void nt_bf16_bf16_tile(const vl_product *p, int64_t row, int64_t column, 
         __m512bh av[NT_ROWS];
         UNROLL for (int i = 0; i < mr; i++) av[i] = load_pairs(a + i * p->a_stride + k);
         UNROLL for (int j = 0; j < nr; j++) {
-            __m512bh bv = load_pairs(b + j * p->b_stride + k);
+            const uint16_t *bj = b + j * p->b_stride + k;
+            __m512bh bv = load_pairs(bj);
+            // The first tile of a block brings the next columns in while the others of the block run from the cache.
+            if (mr == NT_ROWS && row == 0) _mm_prefetch((const char *)(bj + nr * p->b_stride), _MM_HINT_T1);
             UNROLL for (int i = 0; i < mr; i++) acc[i][j] = _mm512_dpbf16_ps(acc[i][j], av[i], bv);
         }
     }
@@ -39,12 +42,7 @@ INLINE void nt_bf16_bf16_tile(const vl_product *p, int64_t row, int64_t column, 
                 _mm512_dpbf16_ps(acc[i][j], load_pairs_part(a + i * p->a_stride + k, rest), bv);
         }
     }
-    UNROLL for (int i = 0; i < mr; i++) {
-        UNROLL for (int j = 0; j < nr; j++) {
-            float sum = vf_sum(acc[i][j]);
-            p->c[(row + i) * p->c_stride + column + j] = p->bias ? sum + p->bias[column + j] : sum;
-        }
-    }
+    UNROLL for (int i = 0; i < mr; i++) store_sums(p, row + i, column, acc[i], nr);
 }
 
 NT_DRIVER(nt_bf16_bf16, sizeof(uint16_t))

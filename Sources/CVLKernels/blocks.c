@@ -214,7 +214,10 @@ void vl_decode(vl_type type, const void *blocks, float *values, int64_t n) {
 int64_t vl_packed_group_bytes(vl_type type, int64_t depth) { return packed_group(type, depth); }
 
 // Lays one row's block into its group.
-PACKED void put(const vl_type type, const piece *p, uint8_t *scales, uint8_t *codes, int64_t block, int r) {
+PACKED void put(const vl_type type, const piece *p, uint8_t *group, int64_t block, int r) {
+    uint8_t *head = group + (packed_head(type, group, block) - group);
+    uint8_t *small = group + (packed_small(type, group, block) - group);
+    uint8_t *codes = small + packed_small_bytes(type);
     for (int j = 0; j < 8; j++) {
         for (int c = 0; c < 4; c++) {
             const uint8_t code = p->codes[4 * j + c];
@@ -235,29 +238,27 @@ PACKED void put(const vl_type type, const piece *p, uint8_t *scales, uint8_t *co
             }
         }
     }
-    uint8_t *s = scales + block * 32 / packed_span(type) * packed_scale_bytes(type);
-    __builtin_memcpy(s + 2 * r, &p->d, 2);
-    if (packed_has_min(type)) __builtin_memcpy(s + 32 + 2 * r, &p->m, 2);
+    __builtin_memcpy(head + 2 * r, &p->d, 2);
+    if (packed_has_min(type)) __builtin_memcpy(head + 32 + 2 * r, &p->m, 2);
     if (type == VL_TYPE_Q4_K || type == VL_TYPE_Q5_K) {
-        s[64 + block % 8 * 32 + r] = p->scale;
-        s[64 + block % 8 * 32 + 16 + r] = p->min;
+        small[r] = p->scale;
+        small[16 + r] = p->min;
     }
     if (type == VL_TYPE_Q6_K) {
-        s[32 + block % 8 * 32 + r] = (uint8_t)p->scales[0];
-        s[32 + block % 8 * 32 + 16 + r] = (uint8_t)p->scales[1];
+        small[r] = (uint8_t)p->scales[0];
+        small[16 + r] = (uint8_t)p->scales[1];
     }
 }
 
 PACKED void pack(const vl_type type, const uint8_t *stored, int64_t rows, int64_t depth, int64_t group, uint8_t *out) {
     const int64_t row_bytes = depth / vl_block_length(type) * vl_block_bytes(type);
-    uint8_t *codes = out + packed_scales(type, depth);
     for (int64_t block = 0; block < depth / 32; block++) {
         for (int r = 0; r < VL_GROUP_ROWS; r++) {
             const int64_t row = group * VL_GROUP_ROWS + r;
             piece p = {{0}, 0, 0, 0, 0, {0, 0}};
             // A row that does not exist has scale 0, whatever its codes are.
             if (row < rows) take(type, stored + row * row_bytes, block, &p);
-            put(type, &p, out, codes + block * packed_code_bytes(type), block, r);
+            put(type, &p, out, block, r);
         }
     }
 }
@@ -272,22 +273,19 @@ void vl_pack_group(vl_type type, const void *stored, int64_t rows, int64_t depth
 }
 
 // The value of row r, column c (below 32) of a block.
-PACKED float packed_value(const vl_type t, const uint8_t *scales, const uint8_t *codes, int64_t block, int r, int c) {
-    const float code = (float)(packed_code(t, codes, r, c) - packed_zero(t));
-    const float scale = packed_scale(t, scales, block, r);
-    if (t == VL_TYPE_Q6_K) return scale * (float)packed_small_scale(scales, block, c / 16, r) * code;
-    return packed_has_min(t) ? scale * code + packed_min(t, scales, block, r) : scale * code;
+PACKED float packed_value(const vl_type t, const uint8_t *group, int64_t block, int r, int c) {
+    const float code = (float)(packed_code(t, packed_codes(t, group, block), r, c) - packed_zero(t));
+    const float scale = packed_scale(t, group, block, r);
+    if (t == VL_TYPE_Q6_K) return scale * (float)packed_small_scale(group, block, c / 16, r) * code;
+    return packed_has_min(t) ? scale * code + packed_min(t, group, block, r) : scale * code;
 }
 
 void vl_packed_row(vl_type type, const void *packed, int64_t depth, int64_t row, float *values) {
     const int r = (int)(row % VL_GROUP_ROWS);
 #define ROW(NAME, TYPE)                                                                                                \
     case TYPE: {                                                                                                       \
-        const uint8_t *scales = (const uint8_t *)packed + row / VL_GROUP_ROWS * packed_group(TYPE, depth);             \
-        const uint8_t *codes = scales + packed_scales(TYPE, depth);                                                    \
-        for (int64_t k = 0; k < depth; k++)                                                                            \
-            values[k] =                                                                                                \
-                packed_value(TYPE, scales, codes + k / 32 * packed_code_bytes(TYPE), k / 32, r, (int)(k % 32));        \
+        const uint8_t *group = (const uint8_t *)packed + row / VL_GROUP_ROWS * packed_group(TYPE, depth);              \
+        for (int64_t k = 0; k < depth; k++) values[k] = packed_value(TYPE, group, k / 32, r, (int)(k % 32));           \
         return;                                                                                                        \
     }
     switch (type) {
@@ -296,18 +294,14 @@ void vl_packed_row(vl_type type, const void *packed, int64_t depth, int64_t row,
     }
 }
 
-void vl_packed_columns(vl_type type, const void *group, int64_t depth, int64_t first, int64_t n, float *values) {
+void vl_packed_columns(vl_type type, const void *group, int64_t first, int64_t n, float *values) {
 #define COLUMNS(NAME, TYPE)                                                                                            \
-    case TYPE: {                                                                                                       \
-        const uint8_t *scales = (const uint8_t *)group;                                                                \
-        const uint8_t *codes = scales + packed_scales(TYPE, depth);                                                    \
+    case TYPE:                                                                                                         \
         for (int64_t k = first; k < first + n; k++) {                                                                  \
             for (int r = 0; r < VL_GROUP_ROWS; r++)                                                                    \
-                *values++ =                                                                                            \
-                    packed_value(TYPE, scales, codes + k / 32 * packed_code_bytes(TYPE), k / 32, r, (int)(k % 32));    \
+                *values++ = packed_value(TYPE, (const uint8_t *)group, k / 32, r, (int)(k % 32));                      \
         }                                                                                                              \
-        return;                                                                                                        \
-    }
+        return;
     switch (type) {
         VL_BLOCK_TYPES(COLUMNS)
         default: return;

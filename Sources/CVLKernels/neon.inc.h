@@ -1,5 +1,6 @@
 // Vector operations of Advanced SIMD: 4 lanes, 32 registers. Included inside a target attribute, if any.
 #include <arm_neon.h>
+#include <stddef.h>
 
 #define LANES 4
 #define NT_ROWS 4
@@ -45,6 +46,9 @@ VF vf vf_select_nan(vf x, vf y) { return vbslq_f32(vceqq_f32(x, x), y, x); }
 VF float vf_sum(vf x) {
     float32x2_t s = vadd_f32(vget_low_f32(x), vget_high_f32(x));
     return vget_lane_f32(vpadd_f32(s, s), 0);
+}
+VF void vf_sum4(const vf *x, const float *bias, float *out) {
+    for (int i = 0; i < 4; i++) out[i] = bias ? vf_sum(x[i]) + bias[i] : vf_sum(x[i]);
 }
 VF float vf_top(vf x) { return vmaxvq_f32(x); }
 

@@ -1,9 +1,11 @@
 // The packed form of block formats in detail, as constants that the compiler folds: shared by all instruction sets.
 //
-// A group of 16 rows: first the scales, then for each 32 columns the codes.
-//   scales, 32-value formats, for each 32 columns:  d[16] half, and m[16] half for the formats with a minimum
-//   scales, Q4_K and Q5_K, for each 256 columns:    d[16], dmin[16] half, then for each 32: scale[16], min[16] bytes
-//   scales, Q6_K, for each 256 columns:             d[16] half, then for each 16: scale[16] signed bytes
+// A group of 16 rows is one stream, read from its first byte to its last: with scales in a place of their own every group
+// would begin with two misses, and half the memory's speed was lost.
+//   32-value formats, for each 32 columns:  d[16] half, and m[16] half for the formats with a minimum, then the codes
+//   Q4_K and Q5_K, for each 256 columns:    d[16], dmin[16] half, then for each 32: scale[16], min[16] bytes, the codes
+//   Q6_K, for each 256 columns:             d[16] half, then for each 32: scale[16] signed bytes twice (for 16 columns
+//                                           each), the codes
 //   codes of 8 bits:  8 vectors of 64 bytes; byte 4 r + c of vector j is row r, column 4 j + c, plus 128
 //   codes of 4 bits:  4 vectors; the low half of a byte belongs to vector j, the high half to vector j + 4
 //   the fifth bit:    1 vector; bit j of a byte belongs to vector j
@@ -31,16 +33,18 @@
 PACKED int64_t packed_span(const vl_type t) {
     return t == VL_TYPE_Q4_K || t == VL_TYPE_Q5_K || t == VL_TYPE_Q6_K ? 256 : 32;
 }
-PACKED int64_t packed_scale_bytes(const vl_type t) {
+// Bytes in front of a span: its halves.
+PACKED int64_t packed_head_bytes(const vl_type t) {
     switch (t) {
         case VL_TYPE_Q4_1:
-        case VL_TYPE_Q5_1: return 64;
+        case VL_TYPE_Q5_1:
         case VL_TYPE_Q4_K:
-        case VL_TYPE_Q5_K: return 64 + 8 * 32;
-        case VL_TYPE_Q6_K: return 32 + 16 * 16;
+        case VL_TYPE_Q5_K: return 64;
         default: return 32;
     }
 }
+// Bytes in front of the codes of 32 columns: the small scales of the K formats.
+PACKED int64_t packed_small_bytes(const vl_type t) { return packed_span(t) == 256 ? 32 : 0; }
 PACKED int packed_bits(const vl_type t) {
     switch (t) {
         case VL_TYPE_Q8_0: return 8;
@@ -66,12 +70,20 @@ PACKED int packed_zero(const vl_type t) {
 PACKED int packed_has_min(const vl_type t) {
     return t == VL_TYPE_Q4_1 || t == VL_TYPE_Q5_1 || t == VL_TYPE_Q4_K || t == VL_TYPE_Q5_K;
 }
-// Bytes of a group's scales, rounded so that the codes begin at a multiple of 64.
-PACKED int64_t packed_scales(const vl_type t, int64_t depth) {
-    return (depth / packed_span(t) * packed_scale_bytes(t) + 63) & ~(int64_t)63;
+PACKED int64_t packed_span_bytes(const vl_type t) {
+    return packed_head_bytes(t) + packed_span(t) / 32 * (packed_small_bytes(t) + packed_code_bytes(t));
 }
-PACKED int64_t packed_group(const vl_type t, int64_t depth) {
-    return packed_scales(t, depth) + depth / 32 * packed_code_bytes(t);
+PACKED int64_t packed_group(const vl_type t, int64_t depth) { return depth / packed_span(t) * packed_span_bytes(t); }
+// Where the halves, the small scales and the codes of the 32-column block `block` of a group are.
+PACKED const uint8_t *packed_head(const vl_type t, const uint8_t *group, int64_t block) {
+    return group + block / (packed_span(t) / 32) * packed_span_bytes(t);
+}
+PACKED const uint8_t *packed_small(const vl_type t, const uint8_t *group, int64_t block) {
+    return packed_head(t, group, block) + packed_head_bytes(t) +
+           block % (packed_span(t) / 32) * (packed_small_bytes(t) + packed_code_bytes(t));
+}
+PACKED const uint8_t *packed_codes(const vl_type t, const uint8_t *group, int64_t block) {
+    return packed_small(t, group, block) + packed_small_bytes(t);
 }
 
 // The code of row r, column c (below 32) in the codes of 32 columns.
@@ -91,23 +103,20 @@ PACKED uint16_t load_half(const uint8_t *p) {
     return half;
 }
 
-// Scale (of the first 16 columns, for Q6_K without its small scale) and minimum of row r at 32-column block `block`.
-PACKED float packed_scale(const vl_type t, const uint8_t *scales, int64_t block, int r) {
-    const uint8_t *p = scales + block * 32 / packed_span(t) * packed_scale_bytes(t);
-    const float d = vl_f32_of_f16(load_half(p + 2 * r));
-    if (t == VL_TYPE_Q4_K || t == VL_TYPE_Q5_K) return d * (float)p[64 + block % 8 * 32 + r];
+// Scale (of Q6_K without its small scale) and minimum of row r at the 32-column block `block` of a group.
+PACKED float packed_scale(const vl_type t, const uint8_t *group, int64_t block, int r) {
+    const float d = vl_f32_of_f16(load_half(packed_head(t, group, block) + 2 * r));
+    if (t == VL_TYPE_Q4_K || t == VL_TYPE_Q5_K) return d * (float)packed_small(t, group, block)[r];
     return d;
 }
-PACKED float packed_min(const vl_type t, const uint8_t *scales, int64_t block, int r) {
-    const uint8_t *p = scales + block * 32 / packed_span(t) * packed_scale_bytes(t);
-    const float m = vl_f32_of_f16(load_half(p + 32 + 2 * r));
-    if (t == VL_TYPE_Q4_K || t == VL_TYPE_Q5_K) return -(m * (float)p[64 + block % 8 * 32 + 16 + r]);
+PACKED float packed_min(const vl_type t, const uint8_t *group, int64_t block, int r) {
+    const float m = vl_f32_of_f16(load_half(packed_head(t, group, block) + 32 + 2 * r));
+    if (t == VL_TYPE_Q4_K || t == VL_TYPE_Q5_K) return -(m * (float)packed_small(t, group, block)[16 + r]);
     return m;
 }
 // Small scale of the 16 columns `half` (0 or 1) of a block; Q6_K only.
-PACKED int packed_small_scale(const uint8_t *scales, int64_t block, int half, int r) {
-    const uint8_t *p = scales + block / 8 * packed_scale_bytes(VL_TYPE_Q6_K);
-    return (int8_t)p[32 + block % 8 * 32 + 16 * half + r];
+PACKED int packed_small_scale(const uint8_t *group, int64_t block, int half, int r) {
+    return (int8_t)packed_small(VL_TYPE_Q6_K, group, block)[16 * half + r];
 }
 
 // Places in a row of quantized activations.

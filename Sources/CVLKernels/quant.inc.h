@@ -33,18 +33,18 @@ typedef struct {
     vq small[2];
 } q_scales;
 
-INLINE void q_load_scales(const vl_type t, const uint8_t *scales, int64_t block, const int part, q_scales *out) {
-    const uint8_t *p = scales + block * 32 / packed_span(t) * packed_scale_bytes(t);
+INLINE void q_load_scales(const vl_type t, const uint8_t *group, int64_t block, const int part, q_scales *out) {
+    const uint8_t *p = packed_head(t, group, block);
     const int first = part * LANES;
     out->scale = vf_load_f16((const uint16_t *)(const void *)p + first);
     if (packed_has_min(t)) out->min = vf_load_f16((const uint16_t *)(const void *)(p + 32) + first);
     if (t == VL_TYPE_Q4_K || t == VL_TYPE_Q5_K) {
-        const uint8_t *small = p + 64 + block % 8 * 32 + first;
+        const uint8_t *small = packed_small(t, group, block) + first;
         out->scale = out->scale * vq_bytes(small);
         out->min = -(out->min * vq_bytes(small + 16));
     }
     if (t == VL_TYPE_Q6_K) {
-        const int8_t *small = (const int8_t *)p + 32 + block % 8 * 32 + first;
+        const int8_t *small = (const int8_t *)packed_small(t, group, block) + first;
         out->small[0] = vq_signed(small);
         out->small[1] = vq_signed(small + 16);
     }
@@ -100,19 +100,19 @@ INLINE void q_store(const vl_product *p, int64_t row, int64_t column, vf sum, in
     }
 }
 
-// One vector of outputs for a few rows, straight from the packed weights.
-INLINE void q_direct(const vl_type t, const vl_product *p, int64_t row, int64_t column, const int mr) {
+// One vector of outputs for mr rows, straight from the packed weights: one stream of memory, from a group's first byte to
+// its last, which is what the processor's prefetcher follows best.
+INLINE void q_direct(const vl_type t, const vl_product *p, int64_t column, const int mr) {
     const int part = (int)(column % VL_GROUP_ROWS / LANES);
-    const uint8_t *scales = (const uint8_t *)p->b + column / VL_GROUP_ROWS * packed_group(t, p->depth);
-    const uint8_t *codes = scales + packed_scales(t, p->depth);
-    const int8_t *a = (const int8_t *)p->a + row * p->a_stride;
+    const uint8_t *group = (const uint8_t *)p->b + column / VL_GROUP_ROWS * packed_group(t, p->depth);
+    const int8_t *a = (const int8_t *)p->a;
     vf acc[Q_DIRECT];
     UNROLL for (int i = 0; i < mr; i++) acc[i] = vf_zero();
     for (int64_t block = 0; block < p->depth / 32; block++) {
         vq w[8];
         q_scales s;
-        q_load_codes(t, codes + block * packed_code_bytes(t), part, w);
-        q_load_scales(t, scales, block, part, &s);
+        q_load_codes(t, packed_codes(t, group, block), part, w);
+        q_load_scales(t, group, block, part, &s);
         UNROLL for (int i = 0; i < mr; i++) {
             const int8_t *ai = a + i * p->a_stride;
             const int32_t total = q8_sums(ai, p->depth)[block];
@@ -134,7 +134,7 @@ INLINE void q_direct(const vl_type t, const vl_product *p, int64_t row, int64_t 
             acc[i] = q_add(t, acc[i], sum, &s, q8_scales(ai, p->depth)[block], total);
         }
     }
-    UNROLL for (int i = 0; i < mr; i++) q_store(p, row + i, column, acc[i], 1);
+    UNROLL for (int i = 0; i < mr; i++) q_store(p, i, column, acc[i], 1);
 }
 
 // Weights of a few groups and up to Q_CHUNK columns, unpacked: a vector's codes of 32 columns after the other.
@@ -147,14 +147,13 @@ INLINE void q_fill(const vl_type t, const vl_product *p, int64_t column, int64_t
                    q_panel *panel) {
     for (int64_t v = 0; v < groups * Q_PARTS; v++) {
         const int part = (int)(v % Q_PARTS);
-        const uint8_t *scales =
+        const uint8_t *group =
             (const uint8_t *)p->b + (column / VL_GROUP_ROWS + v / Q_PARTS) * packed_group(t, p->depth);
-        const uint8_t *codes = scales + packed_scales(t, p->depth) + first * packed_code_bytes(t);
         for (int64_t block = 0; block < blocks; block++) {
             vq w[8];
-            q_load_codes(t, codes + block * packed_code_bytes(t), part, w);
+            q_load_codes(t, packed_codes(t, group, first + block), part, w);
             UNROLL for (int j = 0; j < 8; j++) __builtin_memcpy(panel->codes[v][block][j], &w[j], sizeof(vq));
-            q_load_scales(t, scales, first + block, part, &panel->scales[v][block]);
+            q_load_scales(t, group, first + block, part, &panel->scales[v][block]);
         }
     }
 }
@@ -239,10 +238,10 @@ INLINE void q_product(const vl_type t, const vl_product *p, int64_t first, int64
     if (p->rows <= Q_DIRECT) {
         for (int64_t j = first; j < end; j += LANES) {
             switch (p->rows) {
-                case 1: q_direct(t, p, 0, j, 1); break;
-                case 2: q_direct(t, p, 0, j, 2); break;
-                case 3: q_direct(t, p, 0, j, 3); break;
-                case 4: q_direct(t, p, 0, j, 4); break;
+                case 1: q_direct(t, p, j, 1); break;
+                case 2: q_direct(t, p, j, 2); break;
+                case 3: q_direct(t, p, j, 3); break;
+                case 4: q_direct(t, p, j, 4); break;
                 default: break;
             }
         }
@@ -272,7 +271,7 @@ INLINE void q_product_f32(const vl_type t, const vl_product *p, int64_t first, i
         const uint8_t *group = (const uint8_t *)p->b + j / VL_GROUP_ROWS * packed_group(t, p->depth);
         for (int64_t k = 0; k < p->depth; k += PIECE) {
             const int64_t n = p->depth - k < PIECE ? p->depth - k : PIECE;
-            vl_packed_columns(t, group, p->depth, k, n, weights);
+            vl_packed_columns(t, group, k, n, weights);
             for (int64_t i = 0; i < p->rows; i++) {
                 const float *a = (const float *)p->a + i * p->a_stride + k;
                 for (int64_t part = 0; part < Q_PARTS; part++) {

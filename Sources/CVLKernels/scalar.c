@@ -50,24 +50,22 @@ PACKED void product_q8(const vl_type t, const vl_product *p, int64_t first, int6
     for (int64_t i = 0; i < p->rows; i++) {
         const int8_t *a = (const int8_t *)p->a + i * p->a_stride;
         for (int64_t j = first; j < last && j < p->columns; j++) {
-            const uint8_t *scales = (const uint8_t *)p->b + j / VL_GROUP_ROWS * packed_group(t, p->depth);
-            const uint8_t *codes = scales + packed_scales(t, p->depth);
+            const uint8_t *group = (const uint8_t *)p->b + j / VL_GROUP_ROWS * packed_group(t, p->depth);
             const int r = (int)(j % VL_GROUP_ROWS);
             float acc = 0.0f;
             for (int64_t block = 0; block < p->depth / 32; block++) {
                 int32_t sums[2] = {0, 0}, total = 0;
                 for (int c = 0; c < 32; c++) {
                     const int32_t code = a[32 * block + c];
-                    sums[c / 16] +=
-                        code * (packed_code(t, codes + block * packed_code_bytes(t), r, c) - packed_zero(t));
+                    sums[c / 16] += code * (packed_code(t, packed_codes(t, group, block), r, c) - packed_zero(t));
                     total += code;
                 }
-                const int32_t sum = t == VL_TYPE_Q6_K ? sums[0] * packed_small_scale(scales, block, 0, r) +
-                                                            sums[1] * packed_small_scale(scales, block, 1, r)
+                const int32_t sum = t == VL_TYPE_Q6_K ? sums[0] * packed_small_scale(group, block, 0, r) +
+                                                            sums[1] * packed_small_scale(group, block, 1, r)
                                                       : sums[0] + sums[1];
                 const float scale = q8_scales(a, p->depth)[block];
-                acc = fmaf((float)sum * scale, packed_scale(t, scales, block, r), acc);
-                if (packed_has_min(t)) acc = fmaf(packed_min(t, scales, block, r), scale * (float)total, acc);
+                acc = fmaf((float)sum * scale, packed_scale(t, group, block, r), acc);
+                if (packed_has_min(t)) acc = fmaf(packed_min(t, group, block, r), scale * (float)total, acc);
             }
             p->c[i * p->c_stride + j] = p->bias ? acc + p->bias[j] : acc;
         }
@@ -82,7 +80,7 @@ PACKED void product_f32(const vl_type t, const vl_product *p, int64_t first, int
             for (int64_t k = 0; k < p->depth; k += 32) {
                 float weights[32 * VL_GROUP_ROWS];
                 const uint8_t *group = (const uint8_t *)p->b + j / VL_GROUP_ROWS * packed_group(t, p->depth);
-                vl_packed_columns(t, group, p->depth, k, 32, weights);
+                vl_packed_columns(t, group, k, 32, weights);
                 for (int c = 0; c < 32; c++) sum += a[k + c] * weights[c * VL_GROUP_ROWS + j % VL_GROUP_ROWS];
             }
             p->c[i * p->c_stride + j] = p->bias ? sum + p->bias[j] : sum;

@@ -6,6 +6,7 @@
 //   vf_load_bf16 vf_load_bf16_part vf_load_f16 vf_load_f16_part
 //   vf_fma(a, b, c) = a * b + c    vf_max vf_min vf_round vf_pow2 vf_select_gt(a, b, x, y) = a > b ? x : y
 //   vf_sum vf_top                  horizontal sum in a fixed tree, horizontal maximum
+//   vf_sum4(x, bias, out)          the sums of four vectors, bit for bit as vf_sum, plus the bias unless that is null
 //   NT_ROWS NT_COLUMNS NN_ROWS NN_VECTORS   tile sizes
 //
 // An output element of an "nt" product has one accumulator of LANES partial sums that runs over the depth in steps of
@@ -21,6 +22,18 @@ INLINE vf load_bf16(const void *p) { return vf_load_bf16((const uint16_t *)p); }
 INLINE vf load_bf16_part(const void *p, int64_t n) { return vf_load_bf16_part((const uint16_t *)p, n); }
 INLINE vf load_f16(const void *p) { return vf_load_f16((const uint16_t *)p); }
 INLINE vf load_f16_part(const void *p, int64_t n) { return vf_load_f16_part((const uint16_t *)p, n); }
+
+// Stores the folded sums of a row of a tile. Four at a time are folded together, with the additions of vf_sum.
+INLINE void store_sums(const vl_product *p, int64_t row, int64_t column, const vf *acc, const int nr) {
+    float *c = p->c + row * p->c_stride + column;
+    const float *bias = p->bias ? p->bias + column : 0;
+    int j = 0;
+    UNROLL for (; j + 4 <= nr; j += 4) vf_sum4(acc + j, bias ? bias + j : 0, c + j);
+    UNROLL for (; j < nr; j++) {
+        const float sum = vf_sum(acc[j]);
+        c[j] = bias ? sum + bias[j] : sum;
+    }
+}
 
 // ---- products -------------------------------------------------------------------------------------------------------
 
@@ -54,12 +67,7 @@ INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
                     vf_fma(vf_load_part(a + i * p->a_stride + k, rest), bv, acc[i][j]);                                \
             }                                                                                                          \
         }                                                                                                              \
-        UNROLL for (int i = 0; i < mr; i++) {                                                                          \
-            UNROLL for (int j = 0; j < nr; j++) {                                                                      \
-                float sum = vf_sum(acc[i][j]);                                                                         \
-                p->c[(row + i) * p->c_stride + column + j] = p->bias ? sum + p->bias[column + j] : sum;                \
-            }                                                                                                          \
-        }                                                                                                              \
+        UNROLL for (int i = 0; i < mr; i++) store_sums(p, row + i, column, acc[i], nr);                                \
     }                                                                                                                  \
     NT_DRIVER(NAME, sizeof(float))
 

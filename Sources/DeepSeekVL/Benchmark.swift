@@ -25,14 +25,31 @@ package struct Benchmark {
     package var depth = 0
     package var measuresLimits = false
 
+    /// When this benchmark was made: the zero of `Sample.start`.
+    private let origin = ContinuousClock.now
+
     package init() {}
 
+    /// One measurement, in seconds.
+    package struct Sample: Sendable {
+        /// Since the benchmark was made, so that an observer can tell what else ran meanwhile.
+        package let start: Double
+        package let seconds: Double
+    }
+
     /// Median, smallest and largest of some measurements.
-    package struct Spread {
+    package struct Spread: Sendable {
         package let median, minimum, maximum: Double
+        /// The measurements in their order.
+        package let samples: [Sample]
 
         package init(_ values: [Double]) {
-            let sorted = values.sorted()
+            self.init(samples: values.map { Sample(start: 0, seconds: $0) })
+        }
+
+        package init(samples: [Sample]) {
+            self.samples = samples
+            let sorted = samples.map(\.seconds).sorted()
             minimum = sorted.first ?? 0
             maximum = sorted.last ?? 0
             let middle = sorted.count / 2
@@ -105,7 +122,12 @@ package struct Benchmark {
 
     private func repeated(_ body: () -> Double) -> Spread {
         _ = body()
-        return Spread((0..<max(1, repeats)).map { _ in body() })
+        return Spread(
+            samples: (0..<max(1, repeats)).map { _ in
+                let start = (ContinuousClock.now - origin).seconds
+                return Sample(start: start, seconds: body())
+            }
+        )
     }
 
     private func time(_ body: () -> Void) -> Double {
@@ -174,17 +196,24 @@ package struct Benchmark {
         _ run: Run
     ) -> (Int, Spread, Double) {
         let caches = (0..<batch).map { _ in cache(language, run, more: generatedTokens) }
-        let ids = ids(batch, language)
+        // Other tokens in each step, since a mixture's experts are chosen by them.
+        let ids = ids(batch * generatedTokens, language)
         var weightBytes = 0
         let spread = repeated {
             for cache in caches { cache.truncate(to: depth) }
             run.readBytes = 0
             defer { weightBytes = run.readBytes }
             return time {
-                for _ in 0..<generatedTokens {
+                for step in 0..<generatedTokens {
                     run.scoped {
                         let x = run.workspace.matrix(batch, language.hiddenSize)
-                        ids.withUnsafeBufferPointer { language.embed($0, into: x, run) }
+                        ids.withUnsafeBufferPointer {
+                            language.embed(
+                                UnsafeBufferPointer(rebasing: $0[step * batch..<(step + 1) * batch]),
+                                into: x,
+                                run
+                            )
+                        }
                         let segments = caches.enumerated().map {
                             Segment(rows: $0..<$0 + 1, cache: $1, firstPosition: $1.count)
                         }

@@ -1,6 +1,4 @@
 import Dispatch
-import Synchronization
-import VLTensor
 
 /// A picture to ask about.
 public enum Picture: Sendable {
@@ -18,39 +16,28 @@ public enum Picture: Sendable {
 ///     }
 ///
 /// Questions are answered one after the other on a thread of the model's own; ending the iteration cancels.
-public final class DeepSeekModel: @unchecked Sendable {
-    // @unchecked Sendable: the host is touched on the queue only.
-    private let host: ModelHost
-    private let queue: DispatchQueue
+public final class DeepSeekModel: Sendable {
+    let host: QueueBound<ModelHost>
+    /// The folder's name.
+    public let name: String
 
-    private init(_ host: ModelHost, _ queue: DispatchQueue) {
+    private init(_ host: QueueBound<ModelHost>, name: String) {
         self.host = host
-        self.queue = queue
+        self.name = name
     }
 
-    /// Loads a checkpoint's folder; the bundled model if none is named.
+    /// Loads a checkpoint; the bundled model if none is named.
     ///
     /// - Parameters:
-    ///   - folder: a Hugging Face checkpoint: `config.json`, `tokenizer.json`, `model.safetensors`….
+    ///   - folder: a Hugging Face checkpoint: `config.json`, `tokenizer.json`, `model.safetensors`…; or the name of one
+    ///     that the hub's cache holds: `vl2-tiny`, `ORG/NAME@REVISION`.
     ///   - threads: threads that compute; nil for one a physical core.
     /// - Throws: `DeepSeekVLError`.
     public static func load(_ folder: String? = nil, threads: Int? = nil) async throws -> DeepSeekModel {
-        let queue = DispatchQueue(label: "DeepSeekVL.model")
-        return try await withCheckedThrowingContinuation { continuation in
-            queue.async {
-                do {
-                    continuation.resume(
-                        returning: DeepSeekModel(try ModelHost(folder, threads: threads), queue)
-                    )
-                } catch {
-                    continuation.resume(throwing: error)
-                }
-            }
-        }
+        let queue = QueueBound((), DispatchQueue(label: "DeepSeekVL.model"))
+        let host = try await queue.bound { _ in try ModelHost(folder, threads: threads) }
+        return DeepSeekModel(host, name: await host.run { $0.name })
     }
-
-    /// The folder's name.
-    public var name: String { host.name }
 
     /// Asks a question about pictures; the text may place them with `<image>` tags, else they come before it.
     ///
@@ -63,29 +50,13 @@ public final class DeepSeekModel: @unchecked Sendable {
         tiling: Tiling = .auto,
         exif: EXIFOrientation = .apply
     ) -> AsyncThrowingStream<AnswerEvent, any Error> {
-        AsyncThrowingStream { continuation in
-            let cancelled = Cancellation()
-            continuation.onTermination = { _ in cancelled.cancel() }
-            queue.async { [self] in
-                do {
-                    var read: [ConversationPicture] = []
-                    for picture in pictures {
-                        switch picture {
-                        case .file(let path): read.append(try PictureSource.read(path))
-                        case .bytes(let bytes):
-                            read.append(try PictureSource.decode(bytes, "picture \(read.count + 1)"))
-                        }
-                    }
-                    let input = ConversationInput(form: .question(question, system: system), pictures: read)
-                    _ = try host.answer([input], parameters, tiling: tiling, exif: exif) { _, event in
-                        continuation.yield(event)
-                        return !cancelled.isCancelled
-                    }
-                    continuation.finish()
-                } catch {
-                    continuation.finish(throwing: error)
-                }
+        host.stream { host, report in
+            var read: [ConversationPicture] = []
+            for picture in pictures {
+                read.append(try PictureSource.read(picture, number: read.count + 1))
             }
+            let input = ConversationInput(form: .question(question, system: system), pictures: read)
+            _ = try host.answer([input], parameters, tiling: tiling, exif: exif) { report($1) }
         }
     }
 
@@ -113,13 +84,4 @@ public final class DeepSeekModel: @unchecked Sendable {
         }
         throw CancellationError()
     }
-}
-
-/// A flag that one thread sets and another looks at between steps.
-private final class Cancellation: Sendable {
-    private let flag = Atomic<Bool>(false)
-
-    var isCancelled: Bool { flag.load(ordering: .relaxed) }
-
-    func cancel() { flag.store(true, ordering: .relaxed) }
 }

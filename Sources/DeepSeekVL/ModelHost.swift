@@ -45,6 +45,25 @@ package struct HostedAnswer {
     package var images: [PreparedImage]
     /// Which pictures were turned upright.
     package var pictures: [ConversationPicture]
+    /// Probabilities of the prompt's tokens but for the first, if they were asked for.
+    package var promptScores: [GeneratedToken]
+    /// Probabilities of the answer's tokens.
+    package var scores: [GeneratedToken]
+}
+
+/// A prompt that is to be answered.
+package struct HostedRequest {
+    package var prompt: PreparedPrompt
+    /// The pictures that boxes may lie on: the last one is the one that an answer speaks of.
+    package var pictures: [ConversationPicture]
+    /// What an earlier prompt left, to be continued.
+    package var memory: SequenceCache?
+
+    package init(prompt: PreparedPrompt, pictures: [ConversationPicture], memory: SequenceCache? = nil) {
+        self.prompt = prompt
+        self.pictures = pictures
+        self.memory = memory
+    }
 }
 
 /// A loaded model and what it needs to run: the synchronous heart of the library, confined to one thread.
@@ -54,14 +73,17 @@ package final class ModelHost {
     package let loadSeconds: Double
     private let cacheType: DType?
     package private(set) var timings = GenerationTimings()
+    /// Pictures that were encoded already.
+    package let features: ImageFeatureCache
 
     /// Loads a model.
     ///
     /// - Parameters:
-    ///   - path: a checkpoint's folder; nil for the default model.
+    ///   - path: a checkpoint's folder, or a name of the hub; nil for the default model.
     ///   - threads: nil for one a physical core.
     ///   - weights: in which types the matrices run; as they are stored if omitted.
     ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and bfloat16 else.
+    ///   - featureBytes: most memory for pictures that were encoded already.
     ///   - onLayer: called with (layers read, layers in all).
     /// - Throws: `DeepSeekVLError`.
     package init(
@@ -70,16 +92,19 @@ package final class ModelHost {
         compute: Compute = .auto,
         weights: WeightPolicy = WeightPolicy(),
         cacheType: DType? = nil,
+        featureBytes: Int = 256 << 20,
         onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(DeepSeekVLError) {
         let clock = ContinuousClock()
         let start = clock.now
-        let folder: String
-        if let path { folder = path } else { folder = try ModelLocation.defaultModel() }
+        let folder = try ModelLocation.resolve(path, needsWeights: true)
+        features = ImageFeatureCache(budget: featureBytes)
         run = Run(pool: ThreadPool(threads: threads), compute: compute)
         self.cacheType = cacheType
         do throws(LoadError) {
-            loaded = try Registry.load(folder, run: run, policy: weights, onLayer: onLayer)
+            var loaded = try Registry.load(folder, run: run, policy: weights, onLayer: onLayer)
+            if let name = ModelLocation.name(ofSnapshot: folder) { loaded.name = name }
+            self.loaded = loaded
         } catch {
             throw DeepSeekVLError(error)
         }
@@ -89,10 +114,12 @@ package final class ModelHost {
     /// What messages call the model.
     package var name: String { loaded.name }
 
-    /// The folder of the model that is used when none is named.
+    /// The folder or file that `--model` means, for commands that need no weights.
     ///
-    /// - Throws: `DeepSeekVLError.noDefaultModel`.
-    package static func defaultModel() throws(DeepSeekVLError) -> String { try ModelLocation.defaultModel() }
+    /// - Throws: `DeepSeekVLError`.
+    package static func folder(_ model: String? = nil) throws(DeepSeekVLError) -> String {
+        try ModelLocation.resolve(model, needsWeights: false)
+    }
 
     /// The prompt of a conversation.
     ///
@@ -157,36 +184,54 @@ package final class ModelHost {
         onEvent: (Int, AnswerEvent) -> Bool = { _, _ in true }
     ) throws(DeepSeekVLError) -> [HostedAnswer] {
         try parameters.validate()
-        var prompts: [PreparedPrompt] = []
-        for input in inputs { prompts.append(try prepare(input, tiling: tiling, exif: exif)) }
-        var options = GenerationOptions()
-        options.maxTokens = parameters.maxTokens
-        options.endTokens = loaded.endTokens
-        options.penalizesPrompt = loaded.processor.penalizesPrompt
-        options.chunkSize = parameters.chunkSize
-        options.stopsAtLoops = parameters.stopsAtLoops
-        options.sampling.temperature = Float(parameters.temperature)
-        options.sampling.topK = parameters.topK
-        options.sampling.topP = Float(parameters.topP)
-        options.sampling.minP = Float(parameters.minP)
-        options.sampling.repetitionPenalty = Float(parameters.repetitionPenalty)
-        let generator = Generator(
+        var requests: [HostedRequest] = []
+        for input in inputs {
+            let prompt = try prepare(input, tiling: tiling, exif: exif)
+            requests.append(HostedRequest(prompt: prompt, pictures: input.pictures))
+        }
+        return try answer(requests, parameters, exif: exif, onEvent: onEvent)
+    }
+
+    private var generator: Generator {
+        Generator(
             language: loaded.language,
             vision: loaded.vision,
             run: run,
+            features: features,
             cacheType: cacheType
         )
-        // All begin with the same seed: each is what it would be alone.
-        options.sampling.seed = parameters.seed
+    }
+
+    /// An empty cache for prompts that continue each other.
+    package func sequenceCache() -> SequenceCache { generator.sequenceCache() }
+
+    /// Answers prompts together; each answer is what it would be alone.
+    ///
+    /// - Parameter onEvent: called with the prompt's number; returns false to cancel.
+    /// - Throws: `DeepSeekVLError`.
+    package func answer(
+        _ requests: [HostedRequest],
+        _ parameters: Parameters,
+        exif: EXIFOrientation = .apply,
+        onEvent: (Int, AnswerEvent) -> Bool = { _, _ in true }
+    ) throws(DeepSeekVLError) -> [HostedAnswer] {
+        try parameters.validate()
+        let generator = generator
         var sequences: [Sequence] = []
-        for prompt in prompts {
+        // All begin with the same seed: each is what it would be alone.
+        var options = parameters.options
+        options.endTokens = loaded.endTokens
+        options.penalizesPrompt = loaded.processor.penalizesPrompt
+        for request in requests {
             do throws(EngineError) {
-                sequences.append(try generator.sequence(prompt, options))
+                sequences.append(
+                    try generator.sequence(request.prompt, options, continuing: request.memory)
+                )
             } catch {
                 throw DeepSeekVLError(error)
             }
         }
-        var texts = prompts.map { _ in AnswerText(loaded.tokenizer, stop: parameters.stop) }
+        var texts = requests.map { _ in AnswerText(loaded.tokenizer, stop: parameters.stop) }
         generator.generate(sequences) { event in
             switch event {
             case .tilesEncoded(let done, let total): return onEvent(0, .tilesEncoded(done, of: total))
@@ -203,9 +248,16 @@ package final class ModelHost {
         timings = generator.timings
         var answers: [HostedAnswer] = []
         for (index, sequence) in sequences.enumerated() {
-            let answer = finished(sequence, texts[index], inputs[index], exif)
+            let request = requests[index]
+            let answer = finished(sequence, texts[index], request.pictures, exif)
             answers.append(
-                HostedAnswer(answer: answer, images: prompts[index].images, pictures: inputs[index].pictures)
+                HostedAnswer(
+                    answer: answer,
+                    images: request.prompt.images,
+                    pictures: request.pictures,
+                    promptScores: sequence.promptScores,
+                    scores: sequence.tokens
+                )
             )
             _ = onEvent(index, .finished(answer))
         }
@@ -215,14 +267,14 @@ package final class ModelHost {
     private func finished(
         _ sequence: Sequence,
         _ text: AnswerText,
-        _ input: ConversationInput,
+        _ pictures: [ConversationPicture],
         _ exif: EXIFOrientation
     ) -> Answer {
         let parser = GroundingParser(text.visibleBytes, tokens: text.tokenEnds)
-        let image = input.pictures.count - 1
+        let image = pictures.count - 1
         var objects: [GroundedObject] = []
         if image >= 0 {
-            let decoded = input.pictures[image].decoded
+            let decoded = pictures[image].decoded
             let seen = exif == .apply ? decoded.orientation : .upright
             let swaps = seen.swapsSides
             let width = swaps ? decoded.stored.height : decoded.stored.width

@@ -26,9 +26,30 @@ public struct Parameters: Sendable, Equatable {
     public var chunkSize: Int?
     /// Ends an answer that repeats itself without end.
     public var stopsAtLoops = false
+    /// How many of the most probable tokens are reported at each place.
+    package var bestTokens = 0
+    /// Whether the tokens of the prompt are scored, too.
+    package var scoresPrompt = false
 
     /// The defaults.
     public init() {}
+
+    /// The engine's form of these, without what a model adds.
+    package var options: GenerationOptions {
+        var options = GenerationOptions()
+        options.maxTokens = maxTokens
+        options.chunkSize = chunkSize
+        options.stopsAtLoops = stopsAtLoops
+        options.bestTokens = bestTokens
+        options.scoredFrom = scoresPrompt ? 0 : nil
+        options.sampling.temperature = Float(temperature)
+        options.sampling.topK = topK
+        options.sampling.topP = Float(topP)
+        options.sampling.minP = Float(minP)
+        options.sampling.repetitionPenalty = Float(repetitionPenalty)
+        options.sampling.seed = seed
+        return options
+    }
 
     /// Checks all ranges.
     ///

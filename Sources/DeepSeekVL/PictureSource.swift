@@ -4,6 +4,17 @@ import VLImage
 
 /// Where pictures come from: files and `data:` URLs.
 package enum PictureSource {
+    /// Reads and decodes a picture of the library's caller.
+    ///
+    /// - Parameter number: what messages call a picture without a name.
+    /// - Throws: `DeepSeekVLError.image`, `.file`.
+    package static func read(_ picture: Picture, number: Int) throws(DeepSeekVLError) -> ConversationPicture {
+        switch picture {
+        case .file(let path): try read(path)
+        case .bytes(let bytes): try decode(bytes, "picture \(number)")
+        }
+    }
+
     /// Reads and decodes a picture.
     ///
     /// - Parameters:
@@ -58,7 +69,12 @@ package enum PictureSource {
     }
 
     /// The bytes of `data:image/png;base64,…`.
-    private static func decode(_ url: String, _ limits: ImageLimits) throws(DeepSeekVLError) -> [UInt8] {
+    ///
+    /// - Throws: `DeepSeekVLError.image`.
+    package static func decode(
+        _ url: String,
+        _ limits: ImageLimits = ImageLimits()
+    ) throws(DeepSeekVLError) -> [UInt8] {
         let wanted = "data: URL: expected 'data:<type>;base64,<data>', found "
         guard let comma = url.utf8.firstIndex(of: UInt8(ascii: ",")) else {
             throw .image(name: "data: URL", description: wanted + "no comma")

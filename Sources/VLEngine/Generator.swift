@@ -15,11 +15,13 @@ package enum FinishReason: String, Sendable {
     case cancelled
 }
 
-/// A generated token.
+/// A token of an answer, or of a prompt whose tokens are scored.
 package struct GeneratedToken: Sendable {
     package let id: Int32
     /// Natural logarithm of the probability that the model gave it, before penalties and temperature.
     package let logProbability: Float
+    /// The most probable tokens at its place, best first; none unless asked for.
+    package var best: [TokenProbability] = []
 }
 
 /// What a sequence is to generate.
@@ -34,6 +36,12 @@ package struct GenerationOptions: Sendable {
     package var chunkSize: Int?
     /// Stops when the answer repeats itself without end.
     package var stopsAtLoops = false
+    /// How many of the most probable tokens are reported at each place; 0 reports none.
+    package var bestTokens = 0
+    /// The first token of the prompt that is scored, with all that follow it; nil scores none.
+    ///
+    /// Nothing comes before token 0, so that it has no score.
+    package var scoredFrom: Int?
 
     package init() {}
 }
@@ -51,6 +59,9 @@ package struct GenerationTimings: Sendable {
     package var vision = 0.0
     package var prefill = 0.0
     package var decode = 0.0
+    /// Tiles that went through the vision tower.
+    package var encodedTiles = 0
+    /// Tokens of prompts that were computed; those that a cache held already are not counted.
     package var prefilledTokens = 0
     package var decodedTokens = 0
 
@@ -63,20 +74,33 @@ package final class Sequence {
     package let options: GenerationOptions
     package fileprivate(set) var tokens: [GeneratedToken] = []
     package fileprivate(set) var finish: FinishReason?
+    /// The scored tokens of the prompt: those from `scoredFrom` on, but never the first of all.
+    package fileprivate(set) var promptScores: [GeneratedToken] = []
     /// Prompt tokens whose keys and values were in the cache already.
-    package fileprivate(set) var cachedTokens = 0
-    fileprivate let cache: KVCache
+    package let cachedTokens: Int
+    /// Keys and values of the prompt and the answer, for a sequence that continues this one.
+    package let memory: SequenceCache
+    fileprivate var content: SequenceContent
+    fileprivate let claim: Int
     fileprivate var sampler: Sampler
 
+    fileprivate var cache: KVCache { memory.cache }
+
+    /// - Parameter cachedTokens: positions of the prompt that `memory` holds.
     fileprivate init(
         _ prompt: PreparedPrompt,
+        _ content: SequenceContent,
         _ options: GenerationOptions,
-        _ cache: KVCache,
+        _ memory: SequenceCache,
+        cachedTokens: Int,
         vocabularySize: Int
     ) {
         self.prompt = prompt
+        self.content = content
         self.options = options
-        self.cache = cache
+        self.memory = memory
+        self.cachedTokens = cachedTokens
+        claim = memory.claim(content, keeping: cachedTokens)
         sampler = Sampler(
             options.sampling,
             vocabularySize: vocabularySize,
@@ -94,34 +118,48 @@ package final class Generator {
     private let vision: (any VisionEncoder)?
     package let run: Run
     private let layout: CacheLayout
+    private let features: ImageFeatureCache?
     package private(set) var timings = GenerationTimings()
 
-    /// - Parameter cacheType: type of the key-value cache; nil means float32 for the reference path and bfloat16 else.
+    /// - Parameters:
+    ///   - features: where encoded pictures are looked for and kept.
+    ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and bfloat16 else.
     package init(
         language: any LanguageModel,
         vision: (any VisionEncoder)?,
         run: Run,
+        features: ImageFeatureCache? = nil,
         cacheType: DType? = nil
     ) {
         self.language = language
         self.vision = vision
         self.run = run
+        self.features = features
         layout = language.cacheLayout(cacheType ?? (run.compute == .float32 ? .float32 : .bfloat16))
     }
 
     /// Bytes of the cache for a token.
     package var cacheBytesPerToken: Int { layout.bytesPerToken }
 
+    /// An empty cache for sequences that continue each other.
+    package func sequenceCache() -> SequenceCache {
+        SequenceCache(layout, maximum: language.maxPositions)
+    }
+
     /// A sequence with memory for its prompt and its answer.
     ///
-    /// - Throws: `EngineError.contextTooLong` if the prompt leaves no room for a token.
+    /// - Parameter memory: what an earlier sequence left: as much of it as this prompt begins with is not computed
+    ///   again, the rest is forgotten. The answer is the same as without.
+    /// - Throws: `EngineError.contextTooLong` if the prompt leaves no room for a token; `memory` is untouched then.
     package func sequence(
         _ prompt: PreparedPrompt,
-        _ options: GenerationOptions
+        _ options: GenerationOptions,
+        continuing memory: SequenceCache? = nil
     ) throws(EngineError) -> Sequence {
         guard !prompt.ids.isEmpty else { throw .emptyPrompt }
         let context = language.maxPositions
-        guard prompt.ids.count < context else {
+        // A prompt that is only looked at may fill the context.
+        guard prompt.ids.count < context || prompt.ids.count == context && options.maxTokens == 0 else {
             throw .contextTooLong(
                 tokens: prompt.ids.count,
                 context: context,
@@ -131,14 +169,31 @@ package final class Generator {
         for id in prompt.ids where id < 0 || Int(id) >= language.vocabularySize {
             throw .tokenOutOfRange(id: Int(id), vocabulary: language.vocabularySize)
         }
-        let maximum = min(context, prompt.ids.count + options.maxTokens)
-        let cache = KVCache(layout, maximum: maximum)
-        cache.reserve(maximum)
-        return Sequence(prompt, options, cache, vocabularySize: language.vocabularySize)
+        let content = SequenceContent(prompt)
+        var kept = 0
+        if let memory {
+            precondition(memory.cache.layout == layout, "a cache of another model")
+            // The last token is computed in any case, as are those before scored ones: their logits are needed.
+            kept = min(memory.content.commonCount(with: content), prompt.ids.count - 1)
+            if let scoredFrom = options.scoredFrom { kept = min(kept, max(0, scoredFrom - 1)) }
+        }
+        let memory = memory ?? sequenceCache()
+        memory.cache.reserve(min(context, prompt.ids.count + options.maxTokens))
+        return Sequence(
+            prompt,
+            content,
+            options,
+            memory,
+            cachedTokens: kept,
+            vocabularySize: language.vocabularySize
+        )
     }
 
     /// Generates all sequences to their ends; `onEvent` returns false to cancel all that are unfinished.
     package func generate(_ sequences: [Sequence], onEvent: (GenerationEvent) -> Bool) {
+        for sequence in sequences {
+            precondition(sequence.claim == sequence.memory.claims, "a sequence whose cache another one took")
+        }
         var cancelled = false
         func report(_ event: GenerationEvent) {
             if !onEvent(event) { cancelled = true }
@@ -164,6 +219,10 @@ package final class Generator {
             sequence.finish = .cancelled
             report(.finished(sequence: index, .cancelled))
         }
+        for sequence in sequences {
+            sequence.content.append(sequence.tokens.map(\.id))
+            sequence.memory.settle(sequence.content)
+        }
     }
 
     // MARK: Prefill
@@ -175,39 +234,35 @@ package final class Generator {
         _ report: (GenerationEvent) -> Void
     ) {
         let prompt = sequence.prompt
+        let known = sequence.cachedTokens
         let count = prompt.ids.count
         let hidden = language.hiddenSize
         let clock = ContinuousClock()
         var start = clock.now
-        let embeddings = UnsafeMutablePointer<Float>.allocate(capacity: count * hidden)
+        // Rows of the tokens that are not in the cache.
+        let embeddings = UnsafeMutablePointer<Float>.allocate(capacity: (count - known) * hidden)
         defer { embeddings.deallocate() }
-        let all = Matrix(embeddings, rows: count, columns: hidden)
-        prompt.ids.withUnsafeBufferPointer { language.embed($0, into: all, run) }
-        let tiles = prompt.images.reduce(0) { $0 + $1.tiles }
-        var tilesDone = 0
-        for span in prompt.spans {
-            guard let vision, !isCancelled() else { return }
-            let image = prompt.images[span.image]
-            vision.embed(image, into: all[rows: span.start..<span.start + span.count], run) { done in
-                report(.tilesEncoded(tilesDone + done, of: tiles))
-            }
-            tilesDone += image.tiles
+        let all = Matrix(embeddings, rows: count - known, columns: hidden)
+        prompt.ids.withUnsafeBufferPointer {
+            language.embed(UnsafeBufferPointer(rebasing: $0[known...]), into: all, run)
         }
+        guard embedPictures(sequence, into: all, isCancelled, report) else { return }
         run.trace?.record("inputs_embeds", all)
         timings.vision += (clock.now - start).seconds
 
         start = clock.now
         let chunk = max(1, sequence.options.chunkSize ?? count)
-        for first in stride(from: 0, to: count, by: chunk) {
+        for first in stride(from: known, to: count, by: chunk) {
             if isCancelled() { return }
             let rows = first..<min(count, first + chunk)
             run.scoped {
                 let x = run.workspace.matrix(rows.count, hidden)
-                x.pointer.update(from: all[row: rows.lowerBound], count: rows.count * hidden)
+                x.pointer.update(from: all[row: rows.lowerBound - known], count: rows.count * hidden)
                 let batch = Batch([Segment(rows: 0..<rows.count, cache: sequence.cache, firstPosition: first)]
                 )
                 language.forward(x, batch, run)
                 if let trace = run.trace { trace.record("final_norm", language.finalNorm(x, run)) }
+                score(sequence, x, first: first)
                 if rows.upperBound == count {
                     let last = language.logits(
                         language.finalNorm(x[rows: rows.count - 1..<rows.count], run),
@@ -221,7 +276,91 @@ package final class Generator {
             report(.tokensPrefilled(rows.upperBound, of: count))
         }
         timings.prefill += (clock.now - start).seconds
-        timings.prefilledTokens += count
+        timings.prefilledTokens += count - known
+    }
+
+    /// Writes the pictures' embeddings over the rows of their tokens, which begin behind the cached ones.
+    ///
+    /// - Returns: false if it was cancelled.
+    private func embedPictures(
+        _ sequence: Sequence,
+        into all: Matrix,
+        _ isCancelled: () -> Bool,
+        _ report: (GenerationEvent) -> Void
+    ) -> Bool {
+        let prompt = sequence.prompt
+        let known = sequence.cachedTokens
+        let hidden = all.columns
+        let pictures = zip(prompt.spans, sequence.content.places).filter { $0.0.start + $0.0.count > known }
+        // A trace wants to see how a picture is encoded.
+        let features = run.trace == nil ? features : nil
+        let before = timings.encodedTiles
+        var seen: Set<ImageKey> = []
+        let tiles = pictures.reduce(0) { sum, picture in
+            let isNew = features.map { !$0.contains(picture.1.key) && seen.insert(picture.1.key).inserted }
+            return isNew ?? true ? sum + prompt.images[picture.0.image].tiles : sum
+        }
+        for (span, place) in pictures {
+            guard let vision, !isCancelled() else { return false }
+            var values = features?.features(place.key)
+            if values == nil {
+                let image = prompt.images[span.image]
+                let done = timings.encodedTiles
+                let new = [Float](unsafeUninitializedCapacity: span.count * hidden) { buffer, initialized in
+                    guard let base = buffer.baseAddress else { return }
+                    base.initialize(repeating: 0, count: span.count * hidden)
+                    initialized = span.count * hidden
+                    vision.embed(image, into: Matrix(base, rows: span.count, columns: hidden), run) { tile in
+                        timings.encodedTiles = done + tile
+                        report(.tilesEncoded(done + tile - before, of: tiles))
+                    }
+                }
+                features?.store(new, for: place.key)
+                values = new
+            }
+            let skipped = max(0, known - span.start)
+            values?.withUnsafeBufferPointer { values in
+                guard let base = values.baseAddress else { return }
+                all[row: span.start + skipped - known].update(
+                    from: base + skipped * hidden,
+                    count: (span.count - skipped) * hidden
+                )
+            }
+        }
+        return true
+    }
+
+    /// Scores the tokens that follow the rows of `x`, positions from `first` on, if the sequence wants that.
+    private func score(_ sequence: Sequence, _ x: Matrix, first: Int) {
+        guard let scoredFrom = sequence.options.scoredFrom else { return }
+        let ids = sequence.prompt.ids
+        let end = min(first + x.rows, ids.count - 1)
+        // A vocabulary's logits for all rows at once would take more memory than the model.
+        let step = 32
+        for start in stride(from: max(first, scoredFrom - 1), to: end, by: step) {
+            run.scoped {
+                let part = start - first..<min(end, start + step) - first
+                let logits = language.logits(language.finalNorm(x[rows: part], run), run)
+                for row in 0..<part.count {
+                    let id = ids[start + row + 1]
+                    sequence.promptScores.append(scored(id, logits[row: row], sequence.options.bestTokens))
+                }
+            }
+        }
+    }
+
+    /// A token with its probability by `logits`, and the most probable ones.
+    private func scored(_ id: Int32, _ logits: UnsafeMutablePointer<Float>, _ best: Int) -> GeneratedToken {
+        let count = language.vocabularySize
+        let sum = run.logSumExp(logits, count: count)
+        let token = GeneratedToken(id: id, logProbability: logits[Int(id)] - sum)
+        guard best > 0 else { return token }
+        let all = UnsafeBufferPointer(start: logits, count: count)
+        return GeneratedToken(
+            id: id,
+            logProbability: token.logProbability,
+            best: TokenProbability.best(best, of: all, logSum: sum)
+        )
     }
 
     // MARK: Decode
@@ -270,10 +409,7 @@ package final class Generator {
         }
         let count = language.vocabularySize
         let id = sequence.sampler.next(UnsafeBufferPointer(start: logits, count: count))
-        let token = GeneratedToken(
-            id: id,
-            logProbability: logits[Int(id)] - run.logSumExp(logits, count: count)
-        )
+        let token = scored(id, logits, sequence.options.bestTokens)
         if sequence.options.endTokens.contains(id) {
             sequence.finish = .stop
         } else {

@@ -58,6 +58,34 @@ package enum FileContents {
         }
     }
 
+    /// Names in a folder that end in `ending`, sorted; nil if the path leads to no folder.
+    package static func names(in folder: String, endingIn ending: String) throws(FormatError) -> [String]? {
+        guard try FileKind.of(folder) == .folder else { return nil }
+        guard let stream = opendir(folder) else { throw .system(file: folder, .open, code: errno) }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: MemoryLayout.size(ofValue: $0.pointee)) {
+                    String(cString: $0)
+                }
+            }
+            if FilePath.ends(name, with: ending) { names.append(name) }
+        }
+        return names.sorted()
+    }
+
+    /// The first bytes of a file, fewer if it is shorter; none if the path leads to no file.
+    package static func first(_ count: Int, of path: String) throws(FormatError) -> [UInt8] {
+        guard try FileKind.of(path) == .file else { return [] }
+        let descriptor = try FileDescriptor(reading: path)
+        var bytes = [UInt8](repeating: 0, count: count)
+        let got = bytes.withUnsafeMutableBytes { buffer in
+            buffer.baseAddress.map { Self.readSome(descriptor.number, $0, count) } ?? 0
+        }
+        return Array(bytes.prefix(max(0, got)))
+    }
+
     // `read` is also the name of the function above.
     private static func readSome(_ number: Int32, _ start: UnsafeMutableRawPointer, _ count: Int) -> Int {
         #if canImport(Glibc)

@@ -34,6 +34,18 @@ package enum TensorFault: Equatable, Sendable {
     case reservedName
     /// The name is taken.
     case duplicate
+    /// A size that no tensor has.
+    case dimension(UInt64)
+    /// A number that is no element type of GGUF, or one that it has withdrawn.
+    case unknownType(UInt32)
+    /// A row that is no whole number of blocks.
+    case wholeBlocks(dtype: StoredDType, row: Int)
+    /// The bytes begin elsewhere than at a multiple of the file's alignment.
+    case misaligned(offset: Int, alignment: Int)
+    /// An element type that the kind of file cannot hold.
+    case foreignDType(StoredDType, format: String)
+    /// A name longer than the kind of file allows.
+    case nameTooLong(limit: Int)
 }
 
 /// What a program did to a file when the system refused.
@@ -73,6 +85,8 @@ package enum FormatError: Error, Equatable, Sendable {
     case tensor(String, file: String, TensorFault)
     /// Bytes behind the last tensor, or fewer bytes than the tensors take.
     case dataSize(file: String, expected: Int, found: Int)
+    /// A GGUF file with something wrong outside of its tensors.
+    case gguf(file: String, GGUFFault)
     /// A checkpoint index without its list of tensors.
     case noWeightMap(file: String)
     /// A shard's name that is no plain file name.
@@ -113,6 +127,7 @@ extension FormatError: CustomStringConvertible {
         case .tensor(let name, let file, let fault): "\(file): tensor \(quoted(name)): \(fault)"
         case .dataSize(let file, let expected, let found):
             "\(file): expected \(expected) bytes of tensors, found \(found)"
+        case .gguf(let file, let fault): "\(file): \(fault)"
         case .noWeightMap(let file): "\(file): expected an object 'weight_map', found none"
         case .shardName(let file, let tensor, let found):
             "\(file): tensor \(quoted(tensor)): expected the plain name of a .safetensors file, "
@@ -147,14 +162,14 @@ extension FormatError: CustomStringConvertible {
 }
 
 /// A name from a file, in quotes and in a form for messages.
-private func quoted(_ name: String) -> String { "'\(name.excerpt(limit: 200))'" }
+func quoted(_ name: String) -> String { "'\(name.excerpt(limit: 200))'" }
 
 extension TensorFault: CustomStringConvertible {
     package var description: String {
         switch self {
         case .missingField(let field): "expected the field '\(field)', found none"
         case .unsupportedDType(let found):
-            "expected a dtype of \(StoredDType.allCases.map(\.rawValue).joined(separator: " ")), found "
+            "expected a dtype of \(Self.safetensorsTypes), found "
                 + "\(quoted(found))"
         case .rank(let limit): "expected at most \(limit) dimensions, found more"
         case .sizeOverflow(let shape):
@@ -171,7 +186,20 @@ extension TensorFault: CustomStringConvertible {
             "expected to begin at \(expected), found \(found): an overlap with \(quoted(other))"
         case .reservedName: "expected a name that the format does not reserve, found one that it does"
         case .duplicate: "expected each name once, found it twice"
+        case .dimension(let found): "expected sizes below 2^63, found \(found)"
+        case .unknownType(let found): "expected an element type of GGUF, found the number \(found)"
+        case .wholeBlocks(let dtype, let row):
+            "expected rows of whole \(dtype.rawValue) blocks of \(dtype.blockSize) elements, found rows of \(row)"
+        case .misaligned(let offset, let alignment):
+            "expected to begin at a multiple of \(alignment), found \(offset)"
+        case .foreignDType(let dtype, let format):
+            "expected an element type of \(format), found \(dtype.rawValue)"
+        case .nameTooLong(let limit): "expected a name of at most \(limit) bytes, found a longer one"
         }
+    }
+
+    private static var safetensorsTypes: String {
+        StoredDType.allCases.filter(\.isSafetensors).map(\.rawValue).joined(separator: " ")
     }
 
     private static func brief(_ shape: [Int]) -> String {

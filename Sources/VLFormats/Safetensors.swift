@@ -50,7 +50,7 @@ package struct Safetensors: Sendable {
         try Safetensors(MappedFile(path, allowsEmpty: true))
     }
 
-    private init(_ file: MappedFile) throws(FormatError) {
+    init(_ file: MappedFile) throws(FormatError) {
         self.file = file
         header = try Safetensors.parse(file.span, file: file.path)
         var places: [ExactString: Int] = [:]

@@ -87,7 +87,7 @@ struct SafetensorsHeaderReader {
     private func check(_ raw: RawEntry, name: String) throws(FormatError) -> TensorEntry {
         func refuse(_ fault: TensorFault) -> FormatError { .tensor(name, file: file, fault) }
         guard let dtypeName = raw.dtype else { throw refuse(.missingField("dtype")) }
-        guard let dtype = StoredDType(rawValue: dtypeName) else {
+        guard let dtype = StoredDType(rawValue: dtypeName), dtype.isSafetensors else {
             throw refuse(.unsupportedDType(dtypeName))
         }
         guard let shape = raw.shape else { throw refuse(.missingField("shape")) }

@@ -8,98 +8,10 @@ import VLJSON
 /// multiple of 8.
 package enum SafetensorsWriter {
     /// A tensor to write.
-    package struct Tensor {
-        package let name: String
-        package let dtype: StoredDType
-        /// Sizes, outermost first; empty for a scalar.
-        package let shape: [Int]
-        fileprivate let writeBytes: (inout Output) throws(FormatError) -> Void
-
-        /// A tensor whose bytes are made when their turn comes.
-        ///
-        /// - Parameters:
-        ///   - name: the name, which no other tensor of the file has.
-        ///   - dtype: the element type.
-        ///   - shape: sizes, outermost first.
-        ///   - writeBytes: writes exactly the tensor's bytes (row-major, little-endian), in pieces of any
-        ///     size.
-        package init(
-            name: String,
-            dtype: StoredDType,
-            shape: [Int],
-            writeBytes: @escaping (inout Output) throws(FormatError) -> Void
-        ) {
-            self.name = name
-            self.dtype = dtype
-            self.shape = shape
-            self.writeBytes = writeBytes
-        }
-
-        /// A tensor whose bytes lie in memory, which must stay as it is until the file is written.
-        package init(name: String, dtype: StoredDType, shape: [Int], bytes: UnsafeRawBufferPointer) {
-            self.init(name: name, dtype: dtype, shape: shape) { (output) throws(FormatError) in
-                try output.write(bytes)
-            }
-        }
-
-        /// A tensor of these bytes.
-        package init(name: String, dtype: StoredDType, shape: [Int], bytes: [UInt8]) {
-            self.init(name: name, dtype: dtype, shape: shape) { (output) throws(FormatError) in
-                try output.write(bytes)
-            }
-        }
-    }
-
-    /// Where a tensor's bytes go; refuses more than the tensor has.
-    package struct Output: ~Copyable {
-        private var file: AtomicFile
-        /// Bytes that the current tensor still lacks.
-        private var missing = 0
-        private var current: Item?
-
-        fileprivate init(_ file: consuming AtomicFile) { self.file = file }
-
-        /// Appends bytes to the tensor.
-        package mutating func write(_ bytes: UnsafeRawBufferPointer) throws(FormatError) {
-            guard bytes.count <= missing else { throw wrongSize(bytes.count - missing) }
-            try file.write(bytes)
-            missing -= bytes.count
-        }
-
-        /// Appends bytes to the tensor.
-        package mutating func write(_ bytes: [UInt8]) throws(FormatError) {
-            try bytes.span.withUnsafeBytes { (raw) throws(FormatError) in try write(raw) }
-        }
-
-        fileprivate mutating func write(_ item: Item) throws(FormatError) {
-            current = item
-            missing = item.byteCount
-            try item.tensor.writeBytes(&self)
-            guard missing == 0 else { throw wrongSize(-missing) }
-        }
-
-        fileprivate mutating func writeHeader(_ bytes: [UInt8]) throws(FormatError) { try file.write(bytes) }
-
-        fileprivate consuming func commit() throws(FormatError) { try file.commit() }
-
-        private func wrongSize(_ excess: Int) -> FormatError {
-            guard let current else { return .dataSize(file: file.path, expected: 0, found: excess) }
-            let tensor = current.tensor
-            return .tensor(
-                tensor.name,
-                file: file.path,
-                .byteCount(
-                    expected: current.byteCount,
-                    found: current.byteCount + excess,
-                    shape: tensor.shape,
-                    dtype: tensor.dtype
-                )
-            )
-        }
-    }
+    package typealias Tensor = OutgoingTensor
 
     /// A tensor and its size in bytes.
-    fileprivate struct Item {
+    private struct Item {
         let tensor: Tensor
         let byteCount: Int
     }
@@ -117,9 +29,9 @@ package enum SafetensorsWriter {
     ) throws(FormatError) {
         let items = try plan(tensors, path)
         let header = try header(metadata, items, path)
-        var output = try Output(AtomicFile(path))
-        try output.writeHeader(header)
-        for item in items { try output.write(item) }
+        var output = try TensorOutput(AtomicFile(path))
+        try output.writePlain(header)
+        for item in items { try output.write(item.tensor, byteCount: item.byteCount) }
         try output.commit()
     }
 
@@ -135,12 +47,15 @@ package enum SafetensorsWriter {
             guard tensor.shape.count <= Safetensors.rankLimit else {
                 throw .tensor(tensor.name, file: path, .rank(limit: Safetensors.rankLimit))
             }
+            guard tensor.dtype.isSafetensors else {
+                throw .tensor(tensor.name, file: path, .foreignDType(tensor.dtype, format: "safetensors"))
+            }
             guard let byteCount = tensor.dtype.byteCount(shape: tensor.shape) else {
                 throw .tensor(tensor.name, file: path, .sizeOverflow(shape: tensor.shape))
             }
             items.append(Item(tensor: tensor, byteCount: byteCount))
         }
-        return [8, 4, 2, 1].flatMap { size in items.filter { $0.tensor.dtype.byteCount == size } }
+        return [8, 4, 2, 1].flatMap { size in items.filter { $0.tensor.dtype.blockBytes == size } }
     }
 
     /// The header with its length before it.

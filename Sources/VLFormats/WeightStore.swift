@@ -31,10 +31,13 @@ package struct StoredTensor: Sendable {
     package var byteCount: Int { range.count }
 
     /// The number of elements.
-    package var elementCount: Int { range.count / dtype.byteCount }
+    package var elementCount: Int { range.count / dtype.blockBytes * dtype.blockSize }
 
-    /// Gives the system a hint on how the bytes will be read.
-    package func advise(_ advice: MappedFile.Advice) { mapping.advise(advice, range) }
+    /// Gives the system a hint on how the bytes, or some of them, will be read.
+    package func advise(_ advice: MappedFile.Advice, _ part: Range<Int>? = nil) {
+        let part = (part ?? 0..<range.count).clamped(to: 0..<range.count)
+        mapping.advise(advice, range.lowerBound + part.lowerBound..<range.lowerBound + part.upperBound)
+    }
 }
 
 /// The tensors of a checkpoint by name, whatever kind of file holds them, and a record of which were read.
@@ -62,11 +65,17 @@ package final class WeightStore: Sendable {
         wasRead = Mutex([Bool](repeating: false, count: tensors.count))
     }
 
+    /// The tensors of a GGUF file.
+    package convenience init(_ gguf: GGUF, path: String? = nil) {
+        let tensors = gguf.entries.map { StoredTensor($0, in: gguf.file) }
+        self.init(path: path ?? gguf.file.path, files: [gguf.file.name], tensors: tensors)
+    }
+
     /// Opens the checkpoint that a folder holds, or that one file is.
     ///
     /// A folder holds `model.safetensors.index.json` and the shards that it lists, or else
-    /// `model.safetensors`. A file is a safetensors file, or an index (a name that ends in `.json`) whose
-    /// shards lie beside it.
+    /// `model.safetensors`. A file is a safetensors file, an index (a name that ends in `.json`) whose shards
+    /// lie beside it, or a GGUF file (a name that ends in `.gguf`, or its first bytes).
     ///
     /// - Throws: `FormatError.noCheckpoint` for a folder without any of these files.
     package static func open(_ path: String) throws(FormatError) -> WeightStore {
@@ -82,7 +91,11 @@ package final class WeightStore: Sendable {
     }
 
     private static func openSingle(_ file: String, as path: String) throws(FormatError) -> WeightStore {
-        let safetensors = try Safetensors.open(file)
+        let mapping = try MappedFile(file, allowsEmpty: true)
+        if FilePath.ends(file, with: ".gguf") || GGUF.begins(mapping.bytes) {
+            return try WeightStore(GGUF(mapping), path: path)
+        }
+        let safetensors = try Safetensors(mapping)
         let tensors = safetensors.entries.map { StoredTensor($0, in: safetensors.file) }
         return WeightStore(path: path, files: [safetensors.file.name], tensors: tensors)
     }

@@ -26,6 +26,13 @@ package struct ConfigReader {
         self.object = object
     }
 
+    /// Reads an object that comes from elsewhere than a JSON file.
+    ///
+    /// - Parameter file: the file's name, for messages.
+    package init(_ object: JSONObject, file: String) {
+        self.init(file: file, path: "", object: object)
+    }
+
     private init(file: String, path: String, object: JSONObject) {
         self.file = file
         self.path = path

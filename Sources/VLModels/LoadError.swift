@@ -1,5 +1,6 @@
 import VLFormats
 import VLJSON
+import VLTensor
 
 /// Why a model folder does not give a model.
 package enum LoadError: Error, CustomStringConvertible {
@@ -39,7 +40,8 @@ package enum LoadError: Error, CustomStringConvertible {
         case .shape(let name, let expected, let found, let file):
             "\(file): tensor '\(name)': expected shape \(expected), found \(found)"
         case .type(let name, let found, let file):
-            "\(file): tensor '\(name)': expected F32, F16 or BF16, found \(found)"
+            "\(file): tensor '\(name)': expected a type of "
+                + DType.allCases.map { $0.rawValue.uppercased() }.joined(separator: " ") + ", found \(found)"
         case .blocks(let name, let type, let columns, let file):
             "\(file): tensor '\(name)': expected rows of whole \(type) blocks, found rows of \(columns)"
         case .unknownTensors(let names, let count, let file):

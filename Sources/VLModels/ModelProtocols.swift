@@ -61,8 +61,15 @@ package protocol Processor: Sendable {
     func tiles(_ pictures: [PixelBuffer], _ rule: TilingRule, pool: ThreadPool) -> [TiledPicture]
     /// Tiles as the vision tower takes them, [views, 3, tileSize, tileSize].
     func normalize(_ views: [PixelBuffer]) -> [Float]
+    /// Shapes that pictures are cut into, in tiles; none for a model that sees nothing.
+    var tileShapes: [(across: Int, down: Int)] { get }
+    /// What conversations are written by: the name of a template that we know; nil for none.
+    var templateName: String? { get }
     /// Tokens of a picture with so many local tiles.
     func imageTokens(tilesAcross: Int, tilesDown: Int) -> Int
+
+    /// What a rule comes to in a conversation with so many pictures.
+    func resolve(_ rule: TilingRule, pictures: Int) -> TilingRule
 
     /// Checks roles and image tags of a conversation before any picture is cut.
     ///
@@ -85,6 +92,8 @@ package protocol Processor: Sendable {
 }
 
 extension Processor {
+    /// Families that always cut a picture the same way.
+    package func resolve(_ rule: TilingRule, pictures: Int) -> TilingRule { .always }
     package var penalizesPrompt: Bool { true }
 
     /// How often a text says where a picture goes.

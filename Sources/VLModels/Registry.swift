@@ -45,6 +45,8 @@ package protocol ModelFamily: SendableMetatype {
     ) throws(LoadError) -> Network
     /// Weights of the model that a configuration describes, about.
     static func parameterCount(_ config: ConfigReader) throws(LoadError) -> Int
+    /// What a configuration says of its language model.
+    static func facts(_ config: ConfigReader) throws(LoadError) -> ModelFacts
     /// The processor of a folder, without its weights, and the tokens that end an answer.
     static func processor(_ folder: ModelFolder) throws(LoadError) -> (any Processor, endTokens: [Int32])
     /// Whether published checkpoints hold a tensor that the model does not use.
@@ -72,7 +74,7 @@ package enum Registry {
         )
     }
 
-    /// Loads the model of a folder.
+    /// Loads the model of a folder or of a GGUF file.
     ///
     /// - Parameters:
     ///   - policy: in which types the matrices run.
@@ -84,6 +86,7 @@ package enum Registry {
         policy: WeightPolicy = WeightPolicy(),
         onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(LoadError) -> LoadedModel {
+        if let model = try GGUFModel(at: path) { return try model.load(run, policy, onLayer) }
         let folder = try ModelFolder(path)
         let family = try family(folder.modelType)
         let (processor, ends) = try family.processor(folder)
@@ -128,15 +131,16 @@ package enum Registry {
         try family(ModelFolder.modelType(config)).parameterCount(config)
     }
 
-    /// The processor of a folder, for commands that need no weights.
+    /// The processor of a folder or of a GGUF file, for commands that need no weights.
     ///
     /// - Throws: `LoadError`.
     package static func processor(_ path: String) throws(LoadError) -> any Processor {
+        if let model = try GGUFModel(at: path) { return try model.processor().0 }
         let folder = try ModelFolder(path)
         return try family(folder.modelType).processor(folder).0
     }
 
-    /// The tokenizer of a folder or of a `tokenizer.json`.
+    /// The tokenizer of a folder, of a `tokenizer.json` or of a GGUF file.
     ///
     /// - Throws: `LoadError`.
     package static func tokenizer(_ path: String) throws(LoadError) -> Tokenizer {
@@ -151,6 +155,7 @@ package enum Registry {
                 throw .tokenizer(description: "\(error)")
             }
         }
+        if let model = try GGUFModel(at: path) { return try model.tokenizer().tokenizer }
         let folder = try ModelFolder(path)
         // A family whose model we do not know may still have a tokenizer that we do.
         guard let family = try? family(folder.modelType) else { return try folder.tokenizer() }

@@ -28,6 +28,8 @@ package struct TextProcessor: Processor {
     package var imageTag: String? { nil }
     package var roles: (user: String, assistant: String) { ChatTemplate.roles }
     package var tileSize: Int { 0 }
+    package var tileShapes: [(across: Int, down: Int)] { [] }
+    package var templateName: String? { template == .none ? nil : template.rawValue }
 
     package func tiles(_ pictures: [PixelBuffer], _ rule: TilingRule, pool: ThreadPool) -> [TiledPicture] {
         []

@@ -26,13 +26,14 @@ package struct WeightPolicy: Sendable, Equatable {
         if Self.visionParts.contains(where: { name.hasPrefix($0) }) {
             return vision.map { Self.fitting($0, columns: columns, else: stored) } ?? stored
         }
+        // The latent attention multiplies from both sides of this matrix, which packed rows do not allow.
+        if name.hasSuffix(".kv_b_proj.weight") {
+            guard let language else { return stored.isBlock ? .float32 : stored }
+            return language.isBlock ? (stored.isBlock ? .bfloat16 : stored) : language
+        }
         guard let language else { return stored }
         // The gate's ties decide which experts run: it stays as it is.
         if name.hasSuffix(".mlp.gate.weight") { return stored }
-        // The latent attention multiplies from both sides of this matrix, which packed rows do not allow.
-        if name.hasSuffix(".kv_b_proj.weight") {
-            return language.isBlock ? (stored.isBlock ? .bfloat16 : stored) : language
-        }
         // The output head decides between tokens: with few bits it costs the most, so it keeps six.
         if name.hasSuffix("lm_head.weight"), language.isBlock, language.bitsPerValue < 6.5 {
             return Self.fitting(.q6_k, columns: columns, else: stored)

@@ -14,6 +14,9 @@ struct BytePairEncoder: Sendable {
         self.whole = whole
     }
 
+    /// Number of merges.
+    var mergeCount: Int { merges.count }
+
     /// Appends the tokens of a piece.
     func encode(_ piece: UnsafeBufferPointer<UInt8>, into ids: inout [Int32], _ scratch: inout Scratch) {
         if let whole, let id = whole[ByteKey(Array(piece))] {
@@ -173,6 +176,8 @@ struct MergeTable: Sendable {
     private var values: [UInt64]
     private let mask: Int
     private static let empty = UInt64.max
+    /// Number of pairs.
+    private(set) var count = 0
 
     /// - Parameter capacity: the most merges that will be added.
     init(capacity: Int) {
@@ -199,6 +204,7 @@ struct MergeTable: Sendable {
     mutating func add(_ left: Int32, _ right: Int32, rank: Int, result: Int32) {
         let key = Self.key(left, right)
         let index = place(key)
+        if keys[index] == Self.empty { count += 1 }
         keys[index] = key
         values[index] = UInt64(rank) << 32 | UInt64(UInt32(bitPattern: result))
     }

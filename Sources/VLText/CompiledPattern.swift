@@ -6,7 +6,7 @@ import CPCRE2
 final class CompiledPattern: @unchecked Sendable {
     // @unchecked Sendable: PCRE2 only reads a compiled pattern while matching.
     private let code: OpaquePointer
-    private let source: String
+    let source: String
     private let file: String
     /// Backtracking steps of one match, over all places where it is tried.
     private static let matchLimit: UInt32 = 1_000_000

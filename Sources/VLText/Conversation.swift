@@ -22,6 +22,8 @@ package enum ConversationError: Error, Equatable, CustomStringConvertible {
     case lastRole(expected: String, found: String)
     /// The last message must be the user's.
     case lastRoleNotUser(expected: String, found: String)
+    /// A conversation for a model whose way of writing them is not known.
+    case noTemplate
     /// Pictures for a model that sees none.
     case noVision(index: Int, images: Int)
     /// Image tags and pictures of a message differ in number.
@@ -39,6 +41,9 @@ package enum ConversationError: Error, Equatable, CustomStringConvertible {
             "conversation: expected the last message to be the assistant's (\(expected), empty or to be continued), found '\(found)'"
         case .lastRoleNotUser(let expected, let found):
             "conversation: expected the last message to be the user's (\(expected)), found '\(found)'"
+        case .noTemplate:
+            "conversation: expected a model with a chat template that is known, found none; "
+                + "'complete' continues plain texts"
         case .noVision(let index, let images):
             "message \(index + 1): expected no images, since the model sees none, found \(images)"
         case .images(let index, let tags, let images, let tag):

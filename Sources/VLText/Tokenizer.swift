@@ -110,6 +110,12 @@ package struct Tokenizer: Sendable {
         added = parts.added
     }
 
+    /// The name that GGUF files have for the rule that cuts texts; nil for a rule without one.
+    package var preTokenizerName: String? { preTokenizer.knownName }
+
+    /// Number of merges.
+    package var mergeCount: Int { encoder.mergeCount }
+
     /// One more than the largest id.
     package var vocabularySize: Int { special.count }
 

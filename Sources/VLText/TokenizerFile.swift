@@ -22,6 +22,9 @@ struct TokenizerFile {
     /// Largest id: a table over ids must not take gigabytes.
     static let idLimit: Int64 = 1 << 24
 
+    /// Nothing yet.
+    init(named name: String) { self.name = name }
+
     /// Reads the file.
     ///
     /// - Throws: `TokenizerError`.

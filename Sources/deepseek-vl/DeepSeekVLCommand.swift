@@ -16,8 +16,15 @@ struct DeepSeekVLCommand: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            AskCommand.self, EvalCommand.self, BenchCommand.self, TokenizeCommand.self,
+            AskCommand.self,
+            CompleteCommand.self,
+            PerplexityCommand.self,
+            EvalCommand.self,
+            BenchCommand.self,
+            InspectCommand.self,
+            TokenizeCommand.self,
             PreprocessCommand.self,
+            PullCommand.self,
         ]
     )
 

@@ -69,6 +69,15 @@ enum Terminal {
         if showsProgress { write("\r\u{1b}[K", to: 2) }
     }
 
+    /// Draws lines on standard error over the `old` lines that were drawn last, cut at the terminal's width.
+    static func replaceLines(_ old: Int, with lines: [String]) {
+        var size = winsize()
+        let hasSize = ioctl(2, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 1
+        let width = hasSize ? Int(size.ws_col) - 1 : 79
+        let up = old > 0 ? "\r\u{1b}[\(old)A" : "\r"
+        write(up + "\u{1b}[J" + lines.map { $0.prefix(width) + "\n" }.joined(), to: 2)
+    }
+
     private static func write(_ text: String, to descriptor: Int32) {
         var bytes = Array(text.utf8)[...]
         while !bytes.isEmpty {

@@ -2,8 +2,8 @@
 ///
 /// Two forms of each. The **stored** form is that of GGUF files, row after row, each row whole blocks. The **packed** form
 /// is what the product kernels read: groups of 16 rows whose codes are interleaved so that one vector holds 4 columns of
-/// 16 rows, the scales of a group before its codes. Packing loses nothing and changes no size (but for the rounding of a
-/// row count to 16, of a group's scales to 64 bytes, and 6-bit scales that become 8-bit ones: at most 2.8 %).
+/// 16 rows, their scales beside them. Packing loses nothing and changes no size (but for the rounding of a row count to
+/// 16, and 6-bit scales that become 8-bit ones: at most 2.8 %).
 #ifndef VL_BLOCKS_H
 #define VL_BLOCKS_H
 
@@ -30,14 +30,14 @@ void vl_decode(vl_type type, const void *blocks, float *values, int64_t n);
 /// weighted squared error small. `importance` holds a weight for each value, or is null. Deterministic; NaN becomes 0.
 void vl_encode(vl_type type, const float *values, const float *_Nullable importance, void *blocks, int64_t n);
 
-/// Bytes of one packed group of 16 rows of `depth` values; a multiple of 64 when depth is one of 64.
+/// Bytes of one packed group of 16 rows of `depth` values.
 int64_t vl_packed_group_bytes(vl_type type, int64_t depth);
 /// Packs stored rows `16 group`... into `packed` (the place of that group); rows from `rows` on become zeros.
 void vl_pack_group(vl_type type, const void *stored, int64_t rows, int64_t depth, int64_t group, void *packed);
 /// One row of a packed matrix (`packed` is its first group) as float32.
 void vl_packed_row(vl_type type, const void *packed, int64_t depth, int64_t row, float *values);
 /// Columns [first, first + n) of a group, column by column, 16 values each; both multiples of 32.
-void vl_packed_columns(vl_type type, const void *group, int64_t depth, int64_t first, int64_t n, float *values);
+void vl_packed_columns(vl_type type, const void *group, int64_t first, int64_t n, float *values);
 
 /// Bytes of a row of quantized activations: int8 codes, then a float scale and an int32 sum for each 32 codes, then an
 /// int32 sum for each 16.

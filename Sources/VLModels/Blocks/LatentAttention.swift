@@ -20,6 +20,48 @@ enum QueryProjection: Sendable {
     }
 }
 
+/// `kv_b_proj`: what makes heads' keys and values of latents.
+enum LatentProjection: Sendable {
+    /// [heads * (plain + value), rank]: a head's key rows, then its value rows.
+    case joined(WeightMatrix)
+    /// As llama.cpp splits it: a head's keys transposed, [heads * rank, plain], and the values, [heads * value, rank].
+    ///
+    /// Both are read along their rows, so that block types need not be taken apart.
+    case split(keys: WeightMatrix, values: WeightMatrix)
+
+    init(_ config: DeepSeekMoEConfig.Latent, _ weights: Weights) throws(LoadError) {
+        let heads = config.heads
+        let plain = config.plainSize
+        if weights.contains("k_b_proj.weight") {
+            let keys = try weights["k_b_proj"].matrix(
+                "weight",
+                heads * config.rank,
+                plain,
+                shape: [heads, config.rank, plain]
+            )
+            let values = try weights["v_b_proj"].matrix(
+                "weight",
+                heads * config.valueSize,
+                config.rank,
+                shape: [heads, config.valueSize, config.rank]
+            )
+            for (matrix, rows) in [(keys, config.rank), (values, config.valueSize)]
+            where matrix.type.isBlock && rows % WeightMatrix.groupRows != 0 {
+                throw .unsupported(
+                    file: weights.loader.source.name,
+                    what: "latent attention with \(rows) rows a head in \(matrix.type.rawValue)",
+                    known: "multiples of \(WeightMatrix.groupRows)"
+                )
+            }
+            self = .split(keys: keys, values: values)
+        } else {
+            self = .joined(
+                try weights["kv_b_proj"].matrix("weight", heads * (plain + config.valueSize), config.rank)
+            )
+        }
+    }
+}
+
 /// DeepSeek-V2's multi-head latent attention, with `kv_b_proj` folded into the query and the output.
 ///
 /// The cache keeps a token's latent and its rotated key (`rank + ropeSize` values), never the heads' keys. Prefill and
@@ -29,8 +71,7 @@ struct LatentAttention: Sendable {
     let query: QueryProjection
     let down: Linear
     let norm: RMSNorm
-    /// `kv_b_proj`, [heads * (plain + value), rank]: a head's key rows, then its value rows.
-    let up: WeightMatrix
+    let up: LatentProjection
     let output: Linear
     let rotary: Rotary
     let scale: Float
@@ -46,11 +87,7 @@ struct LatentAttention: Sendable {
             bias: bias
         )
         norm = try RMSNorm(config.rank, 1e-6, weights["kv_a_layernorm"])
-        up = try weights["kv_b_proj"].matrix(
-            "weight",
-            config.heads * (config.plainSize + config.valueSize),
-            config.rank
-        )
+        up = try LatentProjection(config, weights)
         output = try weights["o_proj"].linear(config.heads * config.valueSize, model.hiddenSize, bias: bias)
         rotary = Rotary(size: config.ropeSize, theta: model.ropeTheta, scaling: model.ropeScaling)
         var scale = 1 / Double(config.plainSize + config.ropeSize).squareRoot()
@@ -110,25 +147,7 @@ struct LatentAttention: Sendable {
             )
         }
 
-        // The query meets the latents through the key part of `up`: [rows, heads * (rank | rope)].
-        let latentQuery = run.workspace.matrix(rows, heads * (rank + rope))
-        var absorb = run.products(heads)
-        for head in 0..<heads {
-            let key = up[rows: head * (plain + config.valueSize)..<head * (plain + config.valueSize) + plain]
-            let from = head * (plain + rope)
-            let to = head * (rank + rope)
-            run.appendTransposed(
-                q[columns: from..<from + plain],
-                key,
-                to: latentQuery[columns: to..<to + rank],
-                &absorb
-            )
-            let source = q[columns: from + plain..<from + plain + rope]
-            let target = latentQuery[columns: to + rank..<to + rank + rope]
-            for row in 0..<rows { target[row: row].update(from: source[row: row], count: rope) }
-        }
-        run.perform(absorb)
-
+        let latentQuery = latentQuery(q, run)
         let mixed = run.workspace.matrix(rows, heads * rank)
         let shape = AttentionShape(
             heads: heads,
@@ -157,21 +176,82 @@ struct LatentAttention: Sendable {
         }
         run.perform(list)
 
-        // The mixed latents become values through the value part of `up`.
-        let values = run.workspace.matrix(rows, heads * config.valueSize)
+        return run.linear(values(mixed, run), output)
+    }
+
+    /// The query as it meets the latents, through the key part of `up`: [rows, heads * (rank | rope)].
+    private func latentQuery(_ q: Matrix, _ run: Run) -> Matrix {
+        let (heads, rank) = (config.heads, config.rank)
+        let (plain, rope) = (config.plainSize, config.ropeSize)
+        let latentQuery = run.workspace.matrix(q.rows, heads * (rank + rope))
+        for head in 0..<heads {
+            let from = head * (plain + rope) + plain
+            let to = head * (rank + rope) + rank
+            let source = q[columns: from..<from + rope]
+            let target = latentQuery[columns: to..<to + rope]
+            for row in 0..<q.rows { target[row: row].update(from: source[row: row], count: rope) }
+        }
+        var absorb = run.products(heads)
+        switch up {
+        case .joined(let up):
+            for head in 0..<heads {
+                let key = head * (plain + config.valueSize)
+                let from = head * (plain + rope)
+                let to = head * (rank + rope)
+                run.appendTransposed(
+                    q[columns: from..<from + plain],
+                    up[rows: key..<key + plain],
+                    to: latentQuery[columns: to..<to + rank],
+                    &absorb
+                )
+            }
+        case .split(let keys, _):
+            // Side by side, so that a head's part begins where a block may.
+            let packed = run.workspace.matrix(q.rows, heads * plain)
+            for head in 0..<heads {
+                let source = q[columns: head * (plain + rope)..<head * (plain + rope) + plain]
+                let target = packed[columns: head * plain..<(head + 1) * plain]
+                for row in 0..<q.rows { target[row: row].update(from: source[row: row], count: plain) }
+            }
+            let input = run.activations(packed)
+            for head in 0..<heads {
+                let to = head * (rank + rope)
+                run.append(
+                    input,
+                    columns: head * plain..<(head + 1) * plain,
+                    keys[rows: head * rank..<(head + 1) * rank],
+                    to: latentQuery[columns: to..<to + rank],
+                    &absorb
+                )
+            }
+        }
+        run.perform(absorb)
+        return latentQuery
+    }
+
+    /// Values of mixed latents, through the value part of `up`: [rows, heads * value].
+    private func values(_ mixed: Matrix, _ run: Run) -> Matrix {
+        let (heads, rank, size) = (config.heads, config.rank, config.valueSize)
+        let values = run.workspace.matrix(mixed.rows, heads * size)
         let latents = run.activations(mixed)
         var raise = run.products(heads)
         for head in 0..<heads {
-            let first = head * (plain + config.valueSize) + plain
+            let part: WeightMatrix
+            switch up {
+            case .joined(let up):
+                let first = head * (config.plainSize + size) + config.plainSize
+                part = up[rows: first..<first + size]
+            case .split(_, let values): part = values[rows: head * size..<(head + 1) * size]
+            }
             run.append(
                 latents,
                 columns: head * rank..<(head + 1) * rank,
-                up[rows: first..<first + config.valueSize],
-                to: values[columns: head * config.valueSize..<(head + 1) * config.valueSize],
+                part,
+                to: values[columns: head * size..<(head + 1) * size],
                 &raise
             )
         }
         run.perform(raise)
-        return run.linear(values, output)
+        return values
     }
 }

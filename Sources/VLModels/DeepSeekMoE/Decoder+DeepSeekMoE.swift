@@ -46,6 +46,7 @@ extension DecoderLayer {
                     hiddenSize: config.hiddenSize,
                     bias: config.attentionBias,
                     Rotary(size: headSize, theta: config.ropeTheta, scaling: config.ropeScaling),
+                    layout: config.rotaryLayout,
                     weights["self_attn"]
                 )
             )

@@ -69,6 +69,8 @@ package struct DeepSeekMoEConfig: Sendable, Equatable {
     package var ropeTheta: Double
     package var ropeScaling: RopeScaling
     package var tiedEmbeddings: Bool
+    /// How rotated pairs lie in the rows of whole heads' projections; latent attention always has pairs.
+    package var rotaryLayout = RotaryLayout.halves
 
     /// Elements of a cached position in one layer.
     package var cacheWidth: Int {

@@ -18,6 +18,10 @@ enum DeepSeekMoEFamily: ModelFamily {
         try DeepSeekMoEConfig(config).parameterCount
     }
 
+    static func facts(_ config: ConfigReader) throws(LoadError) -> ModelFacts {
+        ModelFacts(try DeepSeekMoEConfig(config))
+    }
+
     static func isUnused(_ tensor: String) -> Bool { tensor.hasSuffix(".rotary_emb.inv_freq") }
 
     static func processor(_ folder: ModelFolder) throws(LoadError) -> (any Processor, endTokens: [Int32]) {

@@ -18,6 +18,10 @@ enum DeepSeekVLFamily: ModelFamily {
         try DeepSeekVLConfig(config).parameterCount
     }
 
+    static func facts(_ config: ConfigReader) throws(LoadError) -> ModelFacts {
+        ModelFacts(try DeepSeekVLConfig(config).language)
+    }
+
     static func isUnused(_ tensor: String) -> Bool { DeepSeekVL.isUnused(tensor) }
 
     static func processor(_ folder: ModelFolder) throws(LoadError) -> (any Processor, endTokens: [Int32]) {

@@ -131,6 +131,10 @@ package struct DeepSeekVLProcessor: Processor {
         )
     }
 
+    package var tileShapes: [(across: Int, down: Int)] { [(1, 1)] }
+
+    package var templateName: String? { "deepseek-vl" }
+
     package func imageTokens(tilesAcross: Int, tilesDown: Int) -> Int { config.imageTokens }
 
     private func text(_ messages: [Message]) throws(PromptError) -> String {

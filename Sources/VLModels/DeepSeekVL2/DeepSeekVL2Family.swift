@@ -17,6 +17,10 @@ enum DeepSeekVL2Family: ModelFamily {
         try DeepSeekVL2Config(config).parameterCount
     }
 
+    static func facts(_ config: ConfigReader) throws(LoadError) -> ModelFacts {
+        ModelFacts(try DeepSeekVL2Config(config).language)
+    }
+
     static func isUnused(_ tensor: String) -> Bool { DeepSeekVL2.isUnused(tensor) }
 
     static func processor(_ folder: ModelFolder) throws(LoadError) -> (any Processor, endTokens: [Int32]) {

@@ -64,13 +64,9 @@ package struct DeepSeekVL2Processor: Processor {
         tokensAlongSide = model.projector.side(grid: model.vision.grid)
     }
 
-    /// Whether the pictures of a conversation are tiled.
-    private func isTiled(_ rule: TilingRule, pictures: Int) -> Bool {
-        switch rule {
-        case .auto: pictures <= 2
-        case .always: true
-        case .never: false
-        }
+    package func resolve(_ rule: TilingRule, pictures: Int) -> TilingRule {
+        guard rule == .auto else { return rule }
+        return pictures <= 2 ? .always : .never
     }
 
     /// The tiles of one picture, as bytes.
@@ -91,9 +87,15 @@ package struct DeepSeekVL2Processor: Processor {
     }
 
     package func tiles(_ pictures: [PixelBuffer], _ rule: TilingRule, pool: ThreadPool) -> [TiledPicture] {
-        let tiled = isTiled(rule, pictures: pictures.count)
+        let tiled = resolve(rule, pictures: pictures.count) == .always
         return pictures.map { tiles($0, tiled: tiled, pool: pool) }
     }
+
+    package var tileShapes: [(across: Int, down: Int)] {
+        config.candidateResolutions.map { ($0.width / tileSize, $0.height / tileSize) }
+    }
+
+    package var templateName: String? { template.rawValue }
 
     package func imageTokens(tilesAcross: Int, tilesDown: Int) -> Int {
         let side = tokensAlongSide

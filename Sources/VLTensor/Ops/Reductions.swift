@@ -55,9 +55,7 @@ extension Run {
                 let length = min(piece, count - first)
                 for index in 0..<length { shifted[index] = x[first + index] - top }
                 kernels.pointee.exponential(shifted, shifted, Int64(length))
-                var sum: Float = 0
-                for index in 0..<length { sum += shifted[index] }
-                total += Double(sum)
+                for index in 0..<length { total += Double(shifted[index]) }
             }
             return top + Float(log(total))
         }

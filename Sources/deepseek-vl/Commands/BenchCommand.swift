@@ -218,6 +218,8 @@ struct BenchReport {
             [
                 ("s", .number(value.median)), ("s_min", .number(value.minimum)),
                 ("s_max", .number(value.maximum)),
+                ("samples_s", .array(value.samples.map { .number($0.seconds) })),
+                ("samples_start_s", .array(value.samples.map { .number($0.start) })),
             ]
         }
         func object(_ pairs: [(String, JSONValue)]) -> JSONValue {

@@ -153,7 +153,7 @@ struct EvalCommand: ParsableCommand {
 
     /// The question file beside the bundled model.
     private func bundledQuestions() throws -> String {
-        let model = try ModelHost.defaultModel()
+        let model = try ModelHost.folder()
         return model + "/../../Examples/shapes-eval.jsonl"
     }
 

@@ -20,7 +20,10 @@ struct PreprocessCommand: ParsableCommand {
 
     @Option(
         name: [.long, .customLong("model_path")],
-        help: ArgumentHelp("Folder of a checkpoint; the bundled model if omitted.", valueName: "folder")
+        help: ArgumentHelp(
+            "Folder of a checkpoint, or a name; the bundled model if omitted.",
+            valueName: "folder|name"
+        )
     )
     var model: String?
     @OptionGroup var output: OutputOptions

@@ -12,16 +12,16 @@ struct TokenizeCommand: ParsableCommand {
         discussion: """
             Example:
 
-              echo '{"text": "Hello"}' | deepseek-vl tokenize --model deepseek-vl2-tiny
-              echo '{"ids": [19923]}' | deepseek-vl tokenize --model deepseek-vl2-tiny --decode
+              echo '{"text": "Hello"}' | deepseek-vl tokenize --model vl2-tiny
+              echo '{"ids": [19923]}' | deepseek-vl tokenize --model vl2-tiny --decode
             """
     )
 
     @Option(
         name: [.long, .customLong("model_path")],
         help: ArgumentHelp(
-            "Folder of a checkpoint, or a tokenizer.json; the bundled model if omitted.",
-            valueName: "folder"
+            "Folder of a checkpoint, a tokenizer.json, or a name; the bundled model if omitted.",
+            valueName: "folder|name"
         )
     )
     var model: String?
@@ -32,13 +32,13 @@ struct TokenizeCommand: ParsableCommand {
 
     func run() throws {
         let tokenizer = try Loading.tokenizer(model)
-        var number = 0
-        while let line = readLine(strippingNewline: true) {
-            number += 1
-            if line.utf8.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0d }) { continue }
+        var reader = LineReader()
+        while let line = try reader.next() {
+            let number = reader.number
+            if line.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0d }) { continue }
             let value: JSONValue
             do throws(JSONError) {
-                value = try JSONValue(parsing: Array(line.utf8))
+                value = try JSONValue(parsing: line)
             } catch {
                 throw CommandFailure(description: "standard input, line \(number): \(error.description)")
             }
@@ -77,7 +77,7 @@ struct TokenizeCommand: ParsableCommand {
 enum Loading {
     /// The tokenizer of a folder, of a file, or of the default model.
     static func tokenizer(_ path: String?) throws -> Tokenizer {
-        let folder = try folder(path)
+        let folder = try ModelHost.folder(path)
         do throws(LoadError) {
             return try Registry.tokenizer(folder)
         } catch {
@@ -87,16 +87,11 @@ enum Loading {
 
     /// The processor of a folder or of the default model.
     static func processor(_ path: String?) throws -> any Processor {
-        let folder = try folder(path)
+        let folder = try ModelHost.folder(path)
         do throws(LoadError) {
             return try Registry.processor(folder)
         } catch {
             throw CommandFailure(description: error.description)
         }
-    }
-
-    private static func folder(_ path: String?) throws -> String {
-        if let path { return path }
-        return try ModelHost.defaultModel()
     }
 }

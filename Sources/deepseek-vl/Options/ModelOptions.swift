@@ -21,8 +21,8 @@ struct ModelOptions: ParsableArguments {
             .customLong("model_name"),
         ],
         help: ArgumentHelp(
-            "Folder of a Hugging Face checkpoint; the bundled model if omitted. The other spellings are those of the official programs.",
-            valueName: "folder"
+            "Folder of a Hugging Face checkpoint, or the name of one that 'pull' or huggingface_hub downloaded (vl2-tiny, ORG/NAME[@REVISION]); the bundled model if omitted. The other spellings are those of the official programs.",
+            valueName: "folder|name"
         )
     )
     var model: String?
