@@ -192,7 +192,8 @@ package final class ModelHost {
         return try answer(requests, parameters, exif: exif, onEvent: onEvent)
     }
 
-    private var generator: Generator {
+    /// A generator over the model, with the host's cache of pictures.
+    var generator: Generator {
         Generator(
             language: loaded.language,
             vision: loaded.vision,

@@ -270,10 +270,12 @@ package final class Generator {
                     )
                     run.trace?.record("logits", last)
                     run.trace?.record("generated_logits", last)
-                    accept(sequence, index, last[row: 0], report)
+                    // Before the first token, so that a progress line is gone when text appears.
+                    report(.tokensPrefilled(count, of: count))
+                    if !isCancelled() { accept(sequence, index, last[row: 0], report) }
                 }
             }
-            report(.tokensPrefilled(rows.upperBound, of: count))
+            if rows.upperBound < count { report(.tokensPrefilled(rows.upperBound, of: count)) }
         }
         timings.prefill += (clock.now - start).seconds
         timings.prefilledTokens += count - known

@@ -59,7 +59,10 @@ struct InspectReport {
         }
         if let license = found.license { line("licence", license.excerpt(limit: 100)) }
         if found.hasChatTemplate {
-            line("chat", found.chatTemplate ?? "a template that is not known: 'complete' works, 'chat' does not")
+            line(
+                "chat",
+                found.chatTemplate ?? "a template that is not known: 'complete' works, 'chat' does not"
+            )
         }
         tokenizerLines(line)
         if !found.imageTokens.isEmpty {
@@ -93,7 +96,10 @@ struct InspectReport {
         let special = tokenizer.added.filter(\.isSpecial).map(\.id)
         if !special.isEmpty {
             let shown = special.prefix(Self.shortList).map(text).joined(separator: ", ")
-            line("special tokens", "\(special.count): \(shown)" + (special.count > Self.shortList ? ", …" : ""))
+            line(
+                "special tokens",
+                "\(special.count): \(shown)" + (special.count > Self.shortList ? ", …" : "")
+            )
         }
     }
 
