@@ -134,6 +134,8 @@ vl_editor_outcome vl_editor_read(vl_editor *editor, const char *text, const char
     editor->prompt = text;
     editor->interrupted = 0;
     mark_pastes(1);
+    // Before the prompt appears, so that no key that follows it is still a signal.
+    el_set(editor->line, EL_PREP_TERM, 1);
     int count = 0;
     const char *read = el_gets(editor->line, &count);
     mark_pastes(0);

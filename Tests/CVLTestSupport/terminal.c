@@ -19,12 +19,16 @@ static int spawn(const char *program, char *const *arguments, char *const *envir
     if (error != 0) return error;
     error = posix_spawnattr_init(&attributes);
     if (error == 0) {
-        // The first terminal that the leader of a session opens becomes the session's own.
-        // The threads that run tests block signals, and a process inherits what its maker blocks: Ctrl-C would be lost.
-        sigset_t none;
+        // The first terminal that the leader of a session opens becomes the session's own. A test may run on a thread
+        // that blocks signals, which the program must not inherit.
+        sigset_t none, interrupt;
         sigemptyset(&none);
-        error = posix_spawnattr_setsigmask(&attributes, &none);
-        if (error == 0) error = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
+        sigemptyset(&interrupt);
+        sigaddset(&interrupt, SIGINT);
+        error =
+            posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+        if (error == 0) error = posix_spawnattr_setsigmask(&attributes, &none);
+        if (error == 0) error = posix_spawnattr_setsigdefault(&attributes, &interrupt);
         if (error == 0) error = posix_spawn_file_actions_addopen(&actions, 0, terminal, O_RDWR, 0);
         if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, 0, 1);
         if (error == 0) error = posix_spawn_file_actions_adddup2(&actions, 0, 2);

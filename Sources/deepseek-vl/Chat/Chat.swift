@@ -268,7 +268,8 @@ final class Chat {
             case .text(let text):
                 if !hasText && isInteractive { Terminal.output("Assistant: ") }
                 // The model's answer begins with the blank that the template leaves out.
-                Terminal.output(hasText ? text : String(text.drop { $0 == " " }))
+                let shown = hasText ? text : String(text.drop { $0 == " " })
+                Terminal.output(isInteractive ? ChatTexts.printable(shown) : shown)
                 hasText = true
             case .finished: Terminal.clearProgress()
             }

@@ -67,6 +67,21 @@ enum ChatTexts {
             : "(from the third picture on none is tiled, so that the earlier ones are read anew and less finely; '/set tiling always' keeps them as they are)"
     }
 
+    /// A text without what a terminal would obey: a model may write any control character.
+    static func printable(_ text: String) -> String {
+        func isPrinted(_ scalar: Unicode.Scalar) -> Bool {
+            switch scalar.value {
+            case 0x09, 0x0a: true
+            case 0...0x1f, 0x7f...0x9f: false
+            default: true
+            }
+        }
+        if text.unicodeScalars.allSatisfy(isPrinted) { return text }
+        var shown = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars { shown.append(isPrinted(scalar) ? scalar : "\u{fffd}") }
+        return String(shown)
+    }
+
     /// The beginning of a text on one line.
     static func excerpt(_ text: String) -> String {
         let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
