@@ -112,8 +112,14 @@ def language(context, shape, kind, threads, depth, metrics):
             own_samples(finished, report["decode"], generate, ours, "decode", context.repeat)
             ours.facts["bytes_per_token"] = report["decode"]["bytes_per_token"]
         best_limits(ours, report)
-        ours.add("memory", finished.resident, 0)
         ours.facts["model_bytes"] = report["model_bytes"]
+        if not depth:
+            # In a process of its own: the limits are measured in memory that the model does not need.
+            alone = execute(
+                [context.ours, "bench", *model, "--part", "language", "--threads", threads, "--prompt", prompt or 1,
+                 "--generate", 1, "--repeat", 1, "--format", "json"]
+            )
+            ours.add("memory", alone.resident, 0)
 
     def measure_theirs():
         finished = execute(
@@ -156,7 +162,7 @@ def language(context, shape, kind, threads, depth, metrics):
         record["limit"] = whole
         records.append(record)
     if not depth:
-        allowed = 1.05 * (ours.facts["model_bytes"]) + 300e6
+        allowed = 1.05 * ours.facts["model_bytes"] + 300e6
         records.append(
             context.record(
                 "memory" + suffix, title, "llama.cpp", "bytes", ours.samples["memory"], theirs.samples["memory"],
