@@ -79,10 +79,13 @@ let package = Package(
         house.system("CTIFF", "libtiff-4", apt: "libtiff-dev", brew: "libtiff"),
         house.system("CFreeType", "freetype2", apt: "libfreetype-dev", brew: "freetype"),
         house.system("CFontconfig", "fontconfig", apt: "libfontconfig-dev", brew: "fontconfig"),
+        house.c("CVLTerminal", ["CEditline"]),
+        house.system("CEditline", "libedit", apt: "libedit-dev", brew: "libedit"),
         house.system("CPCRE2", "libpcre2-8", apt: "libpcre2-dev", brew: "pcre2"),
         // Floor 1: arithmetic and JSON.
         house.library("VLTensor", ["CVLKernels", "CVLPool"]),
         house.library("VLJSON", []),
+        house.library("VLTerminal", ["CVLTerminal"]),
         // Floor 2: files, tokens, pixels.
         house.library("VLFormats", ["VLJSON"]),
         house.library("VLHub", ["VLFormats", "VLJSON"]),
@@ -105,7 +108,7 @@ let package = Package(
             name: "deepseek-vl",
             dependencies: [
                 "DeepSeekVL", "VLEval", "VLPull", "VLHub", "VLEngine", "VLModels", "VLTensor", "VLFormats",
-                "VLText", "VLImage", "VLDraw", "VLJSON", "CVLKernels", argumentParser,
+                "VLText", "VLImage", "VLDraw", "VLJSON", "VLTerminal", "CVLKernels", argumentParser,
             ],
             swiftSettings: house.swift
         ),
@@ -123,6 +126,7 @@ let package = Package(
             path: "Tests/VLTestSupport",
             swiftSettings: house.swift
         ),
+        .target(name: "CVLTestSupport", path: "Tests/CVLTestSupport", cSettings: house.c),
         house.tests("KernelTests", ["CVLKernels"]),
         house.tests("TensorTests", ["VLTensor", "CVLKernels", "CVLPool"]),
         house.tests("JSONTests", ["VLJSON"]),
@@ -136,6 +140,8 @@ let package = Package(
         house.tests("ModelsTests", ["VLModels", "VLFormats", "VLTensor", "VLImage", "VLText", "VLJSON"]),
         house.tests("EngineTests", ["VLEngine", "VLFormats", "VLJSON"]),
         house.tests("DrawTests", ["VLDraw", "VLImage"]),
+        // These start the program, which has to be built before.
+        house.tests("ChatTests", ["VLTerminal", "CVLTestSupport", "deepseek-vl"]),
         house.tests("EvalTests", ["VLEval", "VLJSON"]),
         house.tests(
             "LibraryTests",

@@ -154,7 +154,7 @@ package struct Benchmark {
     }
 
     private func cache(_ language: any LanguageModel, _ run: Run, more: Int) -> KVCache {
-        let type: DType = run.compute == .float32 ? .float32 : .bfloat16
+        let type: DType = run.compute == .float32 ? .float32 : .float16
         let cache = KVCache(language.cacheLayout(type), maximum: depth + more)
         cache.reserve(depth + more)
         cache.advance(depth)

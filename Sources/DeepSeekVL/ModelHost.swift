@@ -82,7 +82,7 @@ package final class ModelHost {
     ///   - path: a checkpoint's folder, or a name of the hub; nil for the default model.
     ///   - threads: nil for one a physical core.
     ///   - weights: in which types the matrices run; as they are stored if omitted.
-    ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and bfloat16 else.
+    ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and float16 else.
     ///   - featureBytes: most memory for pictures that were encoded already.
     ///   - onLayer: called with (layers read, layers in all).
     /// - Throws: `DeepSeekVLError`.
@@ -192,7 +192,8 @@ package final class ModelHost {
         return try answer(requests, parameters, exif: exif, onEvent: onEvent)
     }
 
-    private var generator: Generator {
+    /// A generator over the model, with the host's cache of pictures.
+    var generator: Generator {
         Generator(
             language: loaded.language,
             vision: loaded.vision,

@@ -116,7 +116,7 @@ extension ModelHost {
         var done = 0
         var loss = 0.0
         var count = 0
-        let generator = Generator(language: loaded.language, vision: nil, run: run)
+        let generator = generator
         for part in parts {
             var options = GenerationOptions()
             options.maxTokens = 0

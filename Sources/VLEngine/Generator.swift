@@ -123,7 +123,7 @@ package final class Generator {
 
     /// - Parameters:
     ///   - features: where encoded pictures are looked for and kept.
-    ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and bfloat16 else.
+    ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and float16 else.
     package init(
         language: any LanguageModel,
         vision: (any VisionEncoder)?,
@@ -135,7 +135,7 @@ package final class Generator {
         self.vision = vision
         self.run = run
         self.features = features
-        layout = language.cacheLayout(cacheType ?? (run.compute == .float32 ? .float32 : .bfloat16))
+        layout = language.cacheLayout(cacheType ?? (run.compute == .float32 ? .float32 : .float16))
     }
 
     /// Bytes of the cache for a token.
@@ -270,10 +270,12 @@ package final class Generator {
                     )
                     run.trace?.record("logits", last)
                     run.trace?.record("generated_logits", last)
-                    accept(sequence, index, last[row: 0], report)
+                    // Before the first token, so that a progress line is gone when text appears.
+                    report(.tokensPrefilled(count, of: count))
+                    if !isCancelled() { accept(sequence, index, last[row: 0], report) }
                 }
             }
-            report(.tokensPrefilled(rows.upperBound, of: count))
+            if rows.upperBound < count { report(.tokensPrefilled(rows.upperBound, of: count)) }
         }
         timings.prefill += (clock.now - start).seconds
         timings.prefilledTokens += count - known

@@ -182,4 +182,20 @@ package struct ConfigReader {
         guard found.count == 3 else { throw error(key, expected: "three numbers", found: "\(found.count)") }
         return found
     }
+
+    /// Checks that begin and end tokens are of the vocabulary where the configuration names them.
+    ///
+    /// - Throws: `LoadError.field`.
+    package func checkBoundaryTokens(below vocabularySize: Int) throws(LoadError) {
+        for key in ["bos_token_id", "eos_token_id"] {
+            guard case .integer(let id)? = object[key] else { continue }
+            guard id >= 0 && id < vocabularySize else {
+                throw error(
+                    key,
+                    expected: "a token below vocab_size (\(vocabularySize))",
+                    found: "\(id)"
+                )
+            }
+        }
+    }
 }

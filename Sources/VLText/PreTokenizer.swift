@@ -47,7 +47,7 @@ package struct PreTokenizer: Sendable {
         if matches(llmIdeographPattern) { return .run(.llmIdeograph) }
         if matches("\\s?\\p{L}+") { return .spacedRun(.letter) }
         if matches("\\s?\\p{P}+") { return .spacedRun(.punctuation) }
-        if pattern.utf8.count > 500 && isCasedLetters(pattern) { return .spacedRun(.cased) }
+        if pattern.utf8.count > 400 && isCasedLetters(pattern) { return .spacedRun(.cased) }
         return nil
     }
 

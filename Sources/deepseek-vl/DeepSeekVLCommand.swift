@@ -17,6 +17,7 @@ struct DeepSeekVLCommand: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             AskCommand.self,
+            ChatCommand.self,
             CompleteCommand.self,
             PerplexityCommand.self,
             EvalCommand.self,

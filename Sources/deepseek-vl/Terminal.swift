@@ -1,3 +1,5 @@
+import Synchronization
+
 #if canImport(Glibc)
 import Glibc
 #elseif canImport(Musl)
@@ -15,11 +17,13 @@ enum Terminal {
 
     /// Writes to standard output at once; a reader that has gone ends the program quietly.
     static func output(_ text: String) {
+        clearProgress()
         write(text, to: 1)
     }
 
     /// Writes a line to standard error.
     static func note(_ text: String) {
+        clearProgress()
         write(text + "\n", to: 2)
     }
 
@@ -58,15 +62,19 @@ enum Terminal {
     /// Shows how far something is, on one line that the next call overwrites.
     static func progress(_ what: String, _ done: Int, of total: Int) {
         guard showsProgress, total > 0 else { return }
+        hasProgressLine.store(true, ordering: .relaxed)
         let width = 24
         let filled = width * min(done, total) / total
         let bar = String(repeating: "#", count: filled) + String(repeating: "-", count: width - filled)
         write("\r\u{1b}[K\(what) [\(bar)] \(done)/\(total)", to: 2)
     }
 
-    /// Removes the progress line.
+    /// Whether a progress line is there, to be removed before anything else is written.
+    private static let hasProgressLine = Atomic<Bool>(false)
+
+    /// Removes the progress line, if there is one.
     static func clearProgress() {
-        if showsProgress { write("\r\u{1b}[K", to: 2) }
+        if hasProgressLine.exchange(false, ordering: .relaxed) { write("\r\u{1b}[K", to: 2) }
     }
 
     /// Draws lines on standard error over the `old` lines that were drawn last, cut at the terminal's width.

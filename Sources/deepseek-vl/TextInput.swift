@@ -94,6 +94,7 @@ struct LineReader {
             searched = pending.count
             if isAtEnd { return start < pending.count ? take(upTo: pending.count, skipping: 0) : nil }
             guard pending.count - start <= TextInput.limit else {
+                end()
                 throw CommandFailure(
                     description:
                         "standard input, line \(number + 1): expected at most \(TextInput.limit) bytes, found more"
@@ -102,10 +103,23 @@ struct LineReader {
             pending.removeFirst(start)
             searched -= start
             start = 0
-            let piece = try TextInput.readSome()
-            isAtEnd = piece.isEmpty
-            pending += piece
+            do {
+                let piece = try TextInput.readSome()
+                isAtEnd = piece.isEmpty
+                pending += piece
+            } catch {
+                end()
+                throw error
+            }
         }
+    }
+
+    /// Nothing more comes: a caller that goes on after an error must come to an end.
+    private mutating func end() {
+        pending = []
+        start = 0
+        searched = 0
+        isAtEnd = true
     }
 
     private mutating func take(upTo end: Int, skipping: Int) -> [UInt8] {

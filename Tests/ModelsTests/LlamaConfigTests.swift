@@ -35,6 +35,7 @@ import VLTensor
             (#"{"rope_scaling": {"type": "linear"}}"#, "'rope_scaling.factor': expected a number above 0"),
             (#"{"rope_scaling": {"type": "linear", "factor": -1}}"#, "'rope_scaling.factor'"),
             (#"{"rope_scaling": {"rope_type": "yarn", "factor": 2, "truncate": false}}"#, "truncate"),
+            (#"{"eos_token_id": 32000}"#, "'eos_token_id': expected a token below vocab_size (32000)"),
             (#"{"rope_scaling": 4}"#, "'rope_scaling': expected an object"),
         ]
     )

@@ -13,7 +13,8 @@ library is needed.
                     --checkpoint
     config          ask with the file as config.json of --checkpoint; then with what is wrong with it put
                     into the checkpoint's own configuration, so that more than its first oddity is met
-    gguf, http      skipped as long as the program has no command for them
+    gguf            inspect FILE; ask with the file as the model
+    http            skipped as long as the program has no command for it
 
 A refusal is exit status 1 or 2, nothing on standard output, and one line on standard error that names the
 program, is UTF-8 without control characters and not longer than 1000 bytes. A signal, a run over the
@@ -160,6 +161,11 @@ class Check:
         is_good = outcome.status == 0 or MISSING_TENSOR in message
         if not self.entry["either_ok"] and is_good != (self.entry["expected"] == "accept"):
             self.problems.append(f"ask: expected to {self.entry['expected']} the file, found {message!r}")
+
+    def gguf(self):
+        self.judge("inspect", str(self.path))
+        # A good file holds one small tensor and no model that could answer.
+        self.judge("ask", "--model", str(self.path), "--max-tokens", "1", "hi", either=True)
 
     def config(self):
         if self.entry["kind"].startswith("tpl_"):

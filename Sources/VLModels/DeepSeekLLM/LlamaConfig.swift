@@ -84,6 +84,7 @@ extension LlamaConfig {
         if let activation = try reader.string("hidden_act"), activation != "silu" {
             throw .unsupported(file: reader.file, what: "hidden_act \"\(activation)\"", known: "\"silu\"")
         }
+        try reader.checkBoundaryTokens(below: vocabularySize)
     }
 }
 

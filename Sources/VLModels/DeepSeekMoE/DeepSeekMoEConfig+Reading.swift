@@ -69,16 +69,7 @@ extension DeepSeekMoEConfig {
             attention = .grouped(heads: heads, keyValueHeads: keyValueHeads, headSize: hiddenSize / heads)
         }
         layers = try Self.layers(reader)
-        for key in ["bos_token_id", "eos_token_id"] {
-            guard case .integer(let id)? = reader[key] else { continue }
-            guard id >= 0 && id < vocabularySize else {
-                throw reader.error(
-                    key,
-                    expected: "a token below vocab_size (\(vocabularySize))",
-                    found: "\(id)"
-                )
-            }
-        }
+        try reader.checkBoundaryTokens(below: vocabularySize)
     }
 
     /// Which layers are dense and which are mixtures: `first_k_dense_replace`, `moe_layer_freq`.

@@ -7,6 +7,11 @@ package enum GGUFNames {
         package var name: String
         /// Number of the slice along the first axis.
         package var slice: Int?
+
+        package init(name: String, slice: Int? = nil) {
+            self.name = name
+            self.slice = slice
+        }
     }
 
     /// Tensors outside of the layers.

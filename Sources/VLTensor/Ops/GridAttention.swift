@@ -28,76 +28,100 @@ extension Run {
     /// Everything is float32. A row's result depends neither on the tile it is in nor on the threads.
     /// - Parameters:
     ///   - fused: [count * places, query | key | value], heads side by side in each.
-    ///   - rows: a vector for each distance of rows from 1 - height to height - 1, [2 * height - 1, head].
-    ///   - columns: the same for columns.
+    ///   - rowTable: a vector for each distance of rows from 1 - height to height - 1, [2 * height - 1, head].
+    ///   - columnTable: the same for columns.
     ///   - out: [count * places, heads * head].
     package func attend(
         _ fused: Matrix,
         _ grid: AttentionGrid,
-        rows: WeightVector,
-        columns: WeightVector,
+        rows rowTable: WeightVector,
+        columns columnTable: WeightVector,
         to out: Matrix
     ) {
         let size = out.columns
         let head = size / grid.heads
         precondition(
             fused.columns == 3 * size && fused.rows == grid.count * grid.places && out.rows == fused.rows
-                && rows.count == (2 * grid.height - 1) * head && columns.count == (2 * grid.width - 1) * head,
+                && rowTable.count == (2 * grid.height - 1) * head
+                && columnTable.count == (2 * grid.width - 1) * head,
             "attention over \(grid)"
         )
         scoped {
             let tile = min(Self.gridTile, grid.places)
             let tiles = (grid.places + tile - 1) / tile
-            let scratches = (0..<pool.threads).map { _ in GridScratch(grid, tile: tile, head: head, workspace)
+            let scratches = (0..<pool.threads).map { _ in
+                GridScratch(grid, tile: tile, head: head, workspace)
             }
-            pool.parallelByWorker(grid.count * grid.heads * tiles) { unit, worker in
+            let heads = grid.count * grid.heads
+            // Rows of keys are kept from falling into the same lines of the cache, as powers of two apart would.
+            let keys = workspace.matrix(heads * head, grid.places + 16)
+            let values = workspace.matrix(heads * grid.places, head)
+            pool.parallel(heads) { index in
+                let rows = index / grid.heads * grid.places..<(index / grid.heads + 1) * grid.places
+                let column = size + index % grid.heads * head
+                arrange(
+                    fused[rows: rows][columns: column..<column + head],
+                    fused[rows: rows][columns: size + column..<size + column + head],
+                    keys[rows: index * head..<(index + 1) * head],
+                    values[rows: index * grid.places..<(index + 1) * grid.places]
+                )
+            }
+            pool.parallelByWorker(heads * tiles) { unit, worker in
+                let index = unit / tiles
+                let column = index % grid.heads * head
+                let top = index / grid.heads * grid.places
                 let first = unit % tiles * tile
-                let index = unit / tiles / grid.heads
-                let column = unit / tiles % grid.heads * head
-                let part = fused[rows: index * grid.places..<(index + 1) * grid.places]
                 let places = first..<min(first + tile, grid.places)
+                let rows = top + places.lowerBound..<top + places.upperBound
                 attendTile(
-                    query: part[columns: column..<column + head],
-                    key: part[columns: size + column..<size + column + head],
-                    value: part[columns: 2 * size + column..<2 * size + column + head],
-                    places,
+                    fused[rows: rows][columns: column..<column + head],
+                    keys[rows: index * head..<(index + 1) * head][columns: 0..<grid.places],
+                    values[rows: index * grid.places..<(index + 1) * grid.places],
+                    first: first,
                     grid,
-                    (rows, columns),
+                    (rows: rowTable, columns: columnTable),
                     scratches[worker],
-                    to: out[
-                        rows: index * grid.places + places.lowerBound..<index * grid.places
-                            + places.upperBound
-                    ][
-                        columns: column..<column + head
-                    ]
+                    to: out[rows: rows][columns: column..<column + head]
                 )
             }
         }
     }
 
-    /// One head's attention of some places of one grid.
+    /// Copies one head's keys, place after place in each row, and its values, so that tiles read both in a line.
+    private func arrange(_ key: Matrix, _ value: Matrix, _ keys: Matrix, _ values: Matrix) {
+        for place in 0..<key.rows {
+            let source = key[row: place]
+            for index in 0..<key.columns { keys[row: index][place] = source[index] }
+            values[row: place].update(from: value[row: place], count: value.columns)
+        }
+    }
+
+    /// One head's attention of some places of one grid, from `first` on.
+    ///
+    /// - Parameters:
+    ///   - keys: [head, places].
+    ///   - values: [places, head].
     private func attendTile(
-        query: Matrix,
-        key: Matrix,
-        value: Matrix,
-        _ places: Range<Int>,
+        _ queries: Matrix,
+        _ keys: Matrix,
+        _ values: Matrix,
+        first: Int,
         _ grid: AttentionGrid,
         _ tables: (rows: WeightVector, columns: WeightVector),
         _ scratch: GridScratch,
         to out: Matrix
     ) {
         let kernels = kernels.pointee
-        let head = query.columns
-        let queries = query[rows: places]
-        let scaled = scratch.queries[rows: 0..<places.count]
+        let head = queries.columns
+        let scaled = scratch.queries[rows: 0..<queries.rows]
         let scale = 1 / Float(head).squareRoot()
-        for row in 0..<places.count {
+        for row in 0..<queries.rows {
             for index in 0..<head { scaled[row: row][index] = queries[row: row][index] * scale }
         }
         // The unscaled query meets the distances, the scaled one the keys.
-        let byRow = scratch.byRow[rows: 0..<places.count]
-        let byColumn = scratch.byColumn[rows: 0..<places.count]
-        let scores = scratch.scores[rows: 0..<places.count]
+        let byRow = scratch.byRow[rows: 0..<queries.rows]
+        let byColumn = scratch.byColumn[rows: 0..<queries.rows]
+        let scores = scratch.scores[rows: 0..<queries.rows]
         multiply(
             queries,
             Matrix(table: tables.rows, rows: 2 * grid.height - 1, columns: head),
@@ -110,9 +134,9 @@ extension Run {
             kernels.nt_f32_f32,
             to: byColumn
         )
-        multiply(scaled, key, kernels.nt_f32_f32, to: scores)
-        for row in 0..<places.count {
-            let place = places.lowerBound + row
+        multiply(scaled, keys, kernels.nn_f32_f32, to: scores)
+        for row in 0..<queries.rows {
+            let place = first + row
             let line = scores[row: row]
             for x in 0..<grid.width {
                 scratch.line[x] = byColumn[row: row][place % grid.width + grid.width - 1 - x]
@@ -127,8 +151,8 @@ extension Run {
             kernels.exponential(line, line, Int64(grid.places))
             scratch.sums[row] = sum(line, count: grid.places)
         }
-        multiply(scores, value, kernels.nn_f32_f32, to: out)
-        for row in 0..<places.count {
+        multiply(scores, values, kernels.nn_f32_f32, to: out)
+        for row in 0..<queries.rows {
             let factor = 1 / scratch.sums[row]
             for index in 0..<head { out[row: row][index] *= factor }
         }

@@ -27,6 +27,7 @@ struct CompleteCommand: ParsableCommand {
     @OptionGroup var output: OutputOptions
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "Reports the log-probability of each token, and the K most probable ones at its place (0 to 100).",
             valueName: "k"
@@ -42,7 +43,8 @@ struct CompleteCommand: ParsableCommand {
     @Argument(help: "The text; '-' is standard input.")
     var prompt: String?
 
-    func validate() throws {
+    /// Here and not in `validate`, which runs before unknown options are told.
+    private func checkUsage() throws {
         if (prompt == nil) == (promptFile == nil) {
             throw ValidationError(
                 "expected a PROMPT or --prompt-file, found \(prompt == nil ? "neither" : "both")"
@@ -57,12 +59,19 @@ struct CompleteCommand: ParsableCommand {
     }
 
     func run() throws {
+        try checkUsage()
         var parameters = try sampling.parameters()
         parameters.bestTokens = logprobs ?? 0
         parameters.scoresPrompt = echo && logprobs != nil
         try parameters.validate()
         let text = try readPrompt()
-        let host = try ModelHost(model.model, threads: model.threads, compute: model.compute) { done, total in
+        let host = try ModelHost(
+            model.model,
+            threads: model.threads,
+            compute: model.compute,
+            weights: model.policy,
+            cacheType: model.cacheType
+        ) { done, total in
             Terminal.progress("loading", done, of: total)
         }
         Terminal.clearProgress()

@@ -26,22 +26,36 @@ struct PerplexityCommand: ParsableCommand {
     @OptionGroup var output: OutputOptions
     @Option(help: ArgumentHelp("The text, UTF-8; '-' is standard input.", valueName: "file"))
     var file: String
-    @Option(help: "Tokens of a window; the model's context if omitted (512 with --halves).")
+    @Option(
+        parsing: .unconditional,
+        help: "Tokens of a window; the model's context if omitted (512 with --halves)."
+    )
     var context: Int?
-    @Option(help: "Tokens from one window to the next; windows lie side by side if omitted.")
+    @Option(
+        parsing: .unconditional,
+        help: "Tokens from one window to the next; windows lie side by side if omitted."
+    )
     var stride: Int?
     @Flag(help: "Counts as llama.cpp's llama-perplexity does.")
     var halves = false
 
-    func validate() throws {
+    /// Here and not in `validate`, which runs before unknown options are told.
+    private func checkUsage() throws {
         if halves && stride != nil {
             throw ValidationError("--halves: expected windows side by side, found --stride")
         }
     }
 
     func run() throws {
+        try checkUsage()
         let text = try TextInput.read(file)
-        let host = try ModelHost(model.model, threads: model.threads, compute: model.compute) { done, total in
+        let host = try ModelHost(
+            model.model,
+            threads: model.threads,
+            compute: model.compute,
+            weights: model.policy,
+            cacheType: model.cacheType
+        ) { done, total in
             Terminal.progress("loading", done, of: total)
         }
         Terminal.clearProgress()
