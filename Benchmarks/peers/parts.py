@@ -63,11 +63,21 @@ class Context:
         }
 
 
-def own_samples(finished, part, tokens, side, metric):
-    """Figures of one of our reports: tokens each second, or seconds if `tokens` is nil."""
-    for start, seconds in zip(part["samples_start_s"], part["samples_s"]):
-        start += finished.start
-        side.add(metric, tokens / seconds if tokens else seconds, WATCH.others(start, start + seconds))
+def own_samples(finished, part, tokens, side, metric, repeat):
+    """Figures of one of our reports: tokens each second, or seconds if `tokens` is None.
+
+    A report without the single measurements still gives all of up to three, as least, median and greatest; what others
+    did is then known for the whole process only.
+    """
+    if "samples_s" in part:
+        runs = list(zip(part["samples_start_s"], part["samples_s"]))
+        windows = [(finished.start + start, finished.start + start + seconds) for start, seconds in runs]
+        values = [seconds for _, seconds in runs]
+    else:
+        values = {2: [part["s_min"], part["s_max"]], 3: [part["s_min"], part["s"], part["s_max"]]}.get(repeat, [part["s"]])
+        windows = [(finished.start, finished.start + finished.seconds)] * len(values)
+    for seconds, window in zip(values, windows):
+        side.add(metric, tokens / seconds if tokens else seconds, WATCH.others(*window))
 
 
 def best_limits(side, report):
@@ -95,15 +105,21 @@ def language(context, shape, kind, threads, depth, metrics):
         )
         report = parse_json(finished, "deepseek-vl bench")
         if prompt:
-            own_samples(finished, report["prefill"], prompt, ours, "prefill")
+            own_samples(finished, report["prefill"], prompt, ours, "prefill", context.repeat)
             flops = report["prefill"]["gflops"] / report["prefill"]["tokens_per_s"]
             ours.facts["gigaflop_per_token"] = flops
         if generate:
-            own_samples(finished, report["decode"], generate, ours, "decode")
+            own_samples(finished, report["decode"], generate, ours, "decode", context.repeat)
             ours.facts["bytes_per_token"] = report["decode"]["bytes_per_token"]
         best_limits(ours, report)
-        ours.add("memory", finished.resident, 0)
         ours.facts["model_bytes"] = report["model_bytes"]
+        if not depth:
+            # In a process of its own: the limits are measured in memory that the model does not need.
+            alone = execute(
+                [context.ours, "bench", *model, "--part", "language", "--threads", threads, "--prompt", prompt or 1,
+                 "--generate", 1, "--repeat", 1, "--format", "json"]
+            )
+            ours.add("memory", alone.resident, 0)
 
     def measure_theirs():
         finished = execute(
@@ -146,7 +162,7 @@ def language(context, shape, kind, threads, depth, metrics):
         record["limit"] = whole
         records.append(record)
     if not depth:
-        allowed = 1.05 * (ours.facts["model_bytes"]) + 300e6
+        allowed = 1.05 * ours.facts["model_bytes"] + 300e6
         records.append(
             context.record(
                 "memory" + suffix, title, "llama.cpp", "bytes", ours.samples["memory"], theirs.samples["memory"],
@@ -175,7 +191,7 @@ def vision(context, hybrid, tiles, threads):
              "json"]
         )
         report = parse_json(finished, "deepseek-vl bench")
-        own_samples(finished, report["vision"], None, ours, "seconds")
+        own_samples(finished, report["vision"], None, ours, "seconds", context.repeat)
         ours.facts["gigaflop"] = report["vision"]["gflops"] * report["vision"]["s"]
         best_limits(ours, report)
 

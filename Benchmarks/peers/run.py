@@ -60,6 +60,7 @@ def arguments():
     add("--seconds", type=float, default=230, help="begin no further turn that would end later (default %(default)s)")
     add("--work", type=pathlib.Path, default=ROOT / ".build-peers", help="the folder that setup made")
     add("--ours", type=pathlib.Path, default=ROOT / ".build/release/deepseek-vl", help="our program")
+    add("--commit", help="what our program was built from, if it is not this checkout's HEAD")
     add("--results", type=pathlib.Path, default=FOLDER / "results.json", help="where results are kept")
     add("--write", type=pathlib.Path, help="a document whose table is rewritten")
     return parser.parse_args()
@@ -147,7 +148,7 @@ def main():
             failed = True
             continue
         for record in records:
-            record |= {"date": datetime.date.today().isoformat(), "commit": commit(), "machine": machine()}
+            record |= {"date": datetime.date.today().isoformat(), "commit": options.commit or commit(), "machine": machine()}
             stored["results"][record["key"]] = record
             print(report.line(record), flush=True)
         options.results.write_text(
