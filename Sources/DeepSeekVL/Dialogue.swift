@@ -142,6 +142,7 @@ package final class Dialogue {
         }
         var parameters = settings.parameters
         parameters.seed = parameters.seed &+ answers
+        parameters.stop += host.loaded.processor.chatStops.filter { !parameters.stop.contains($0) }
         // Boxes name their picture by its place in the whole conversation.
         var shown: [ConversationPicture] = []
         if !prompt.images.isEmpty {

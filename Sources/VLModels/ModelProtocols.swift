@@ -54,6 +54,8 @@ package protocol Processor: Sendable {
     var roles: (user: String, assistant: String) { get }
     /// Whether the repetition penalty counts the prompt's tokens besides the answer's, as the official program's does.
     var penalizesPrompt: Bool { get }
+    /// Texts that end an answer in a chat besides the end token: what the official chat programs watch for.
+    var chatStops: [String] { get }
     /// Side of a tile in pixels; 0 for a model that sees nothing.
     var tileSize: Int { get }
 
@@ -95,6 +97,7 @@ extension Processor {
     /// Families that always cut a picture the same way.
     package func resolve(_ rule: TilingRule, pictures: Int) -> TilingRule { .always }
     package var penalizesPrompt: Bool { true }
+    package var chatStops: [String] { [] }
 
     /// How often a text says where a picture goes.
     package func imageTags(_ text: String) -> Int {

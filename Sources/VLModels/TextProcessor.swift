@@ -26,6 +26,7 @@ package struct TextProcessor: Processor {
     }
 
     package var imageTag: String? { nil }
+    package var chatStops: [String] { template.stops }
     package var roles: (user: String, assistant: String) { ChatTemplate.roles }
     package var tileSize: Int { 0 }
     package var tileShapes: [(across: Int, down: Int)] { [] }

@@ -13,6 +13,9 @@ package enum ChatTemplate: String, Sendable, CaseIterable {
     /// A model without a template, or with one that we do not know: it only continues plain texts.
     case none
 
+    /// Texts that end an answer besides the end token: a model may write the word that begins a user's turn.
+    package var stops: [String] { self == .deepseek ? ["User:"] : [] }
+
     private static let smolSystem = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
 
     /// The template that a program (`chat_template`) of a file is, recognised by what it must contain.

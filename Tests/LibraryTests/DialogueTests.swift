@@ -227,6 +227,14 @@ struct DialogueTests {
         #expect(throws: DeepSeekVLError.self) { try talk.dialogue.regenerate() }
     }
 
+    @Test(
+        "a chat also ends where the official program would: at the word that begins a user's turn",
+        arguments: [("vl-7b-like", ["User:"]), ("llm-linear", ["User:"]), ("vl2-mha", [])]
+    )
+    func stopTexts(model: String, expected: [String]) throws {
+        #expect(try Talk(model).host.loaded.processor.chatStops == expected)
+    }
+
     @Test("a stopped answer stays as far as it came; before its first word the question is taken back")
     func stopping() throws {
         var talk = try Talk()

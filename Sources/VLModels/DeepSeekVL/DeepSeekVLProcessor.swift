@@ -106,6 +106,8 @@ package struct DeepSeekVLProcessor: Processor {
     package var roles: (user: String, assistant: String) { DeepSeekVLTemplate.roles }
     /// The official program passes embeddings and no ids, so that the penalty sees the answer alone.
     package var penalizesPrompt: Bool { false }
+    /// `stop_str` of the official conversation; the end token's text is the other one.
+    package var chatStops: [String] { [DeepSeekVLTemplate.roles.user + ":"] }
     package var tileSize: Int { config.imageSize }
 
     /// Pictures are never cut, whatever the rule is.
