@@ -10,7 +10,6 @@
 #define LANES 8
 #define NT_ROWS 3
 #define NT_COLUMNS 3
-#define NT_WIDE 8
 #define NN_ROWS 3
 #define NN_VECTORS 3
 

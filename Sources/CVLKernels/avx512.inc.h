@@ -4,7 +4,6 @@
 #define LANES 16
 #define NT_ROWS 6
 #define NT_COLUMNS 4
-#define NT_WIDE 8
 #define NN_ROWS 4
 #define NN_VECTORS 4
 

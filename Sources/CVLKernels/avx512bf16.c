@@ -18,7 +18,7 @@ VF __m512bh load_pairs_part(const uint16_t *p, int64_t n) {
 
 // As the float32 tiles, with a lane that sums pairs of neighbours; steps of 32 along the depth.
 INLINE void nt_bf16_bf16_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int nr) {
-    vf acc[NT_ROWS][NT_WIDE];
+    vf acc[NT_ROWS][NT_COLUMNS];
     const uint16_t *a = (const uint16_t *)p->a + row * p->a_stride;
     const uint16_t *b = (const uint16_t *)p->b + column * p->b_stride;
     UNROLL for (int i = 0; i < mr; i++) { UNROLL for (int j = 0; j < nr; j++) acc[i][j] = vf_zero(); }

@@ -5,7 +5,6 @@
 #define LANES 4
 #define NT_ROWS 4
 #define NT_COLUMNS 4
-#define NT_WIDE 8
 #define NN_ROWS 4
 #define NN_VECTORS 4
 

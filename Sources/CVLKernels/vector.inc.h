@@ -46,7 +46,7 @@ INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
 
 #define DEFINE_NT(NAME, B_SIZE, LOAD, LOAD_PART)                                                                       \
     INLINE void NAME##_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int nr) {            \
-        vf acc[NT_ROWS][NT_WIDE];                                                                                      \
+        vf acc[NT_ROWS][NT_COLUMNS];                                                                                   \
         const float *a = (const float *)p->a + row * p->a_stride;                                                      \
         const char *b = (const char *)p->b + column * p->b_stride * B_SIZE;                                            \
         UNROLL for (int i = 0; i < mr; i++) { UNROLL for (int j = 0; j < nr; j++) acc[i][j] = vf_zero(); }             \
@@ -83,13 +83,12 @@ INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
     }
 
 // Walks tiles: blocks of rows outside, columns next, tiles of rows inside, so that a tile's columns stay in the first
-// cache and the block's rows in the second. One row alone takes NT_WIDE columns at a time.
+// cache and the block's rows in the second. One row alone takes column after column: what it reads is then one stream of
+// memory, which the processor's prefetcher follows best.
 #define NT_DRIVER(NAME, A_SIZE)                                                                                        \
     static void NAME(const vl_product *p, int64_t first, int64_t last) {                                               \
         if (p->rows == 1) {                                                                                            \
-            int64_t j = first;                                                                                         \
-            for (; j + NT_WIDE <= last; j += NT_WIDE) NAME##_tile(p, 0, j, 1, NT_WIDE);                                \
-            for (; j < last; j++) NAME##_tile(p, 0, j, 1, 1);                                                          \
+            for (int64_t j = first; j < last; j++) NAME##_tile(p, 0, j, 1, 1);                                         \
             return;                                                                                                    \
         }                                                                                                              \
         const int64_t block = block_rows(p->depth, A_SIZE, NT_ROWS);                                                   \
