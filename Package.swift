@@ -46,11 +46,14 @@ struct House {
 
 let house = House()
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
-/// What only `pull` needs: a client for HTTP and hashes.
-let networking: [Target.Dependency] = [
-    .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "NIOCore", package: "swift-nio"),
-    .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
-    .product(name: "Crypto", package: "swift-crypto"),
+/// A product that is built only for the trait `Network`, without which the program neither downloads nor serves.
+func network(_ product: String, _ package: String) -> Target.Dependency {
+    .product(name: product, package: package, condition: .when(traits: ["Network"]))
+}
+/// What `pull` needs: a client for HTTP and hashes.
+let networking = [
+    network("AsyncHTTPClient", "async-http-client"), network("NIOCore", "swift-nio"),
+    network("NIOHTTP1", "swift-nio"), network("NIOPosix", "swift-nio"), network("Crypto", "swift-crypto"),
 ]
 
 let package = Package(
@@ -59,6 +62,10 @@ let package = Package(
     products: [
         .library(name: "DeepSeekVL", targets: ["DeepSeekVL"]),
         .executable(name: "deepseek-vl", targets: ["deepseek-vl"]),
+    ],
+    traits: [
+        .default(enabledTraits: ["Network"]),
+        .trait(name: "Network", description: "Downloads (pull): SwiftNIO and TLS, most of a clean build's time"),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -133,7 +140,7 @@ let package = Package(
         house.tests("FormatsTests", ["VLFormats", "VLJSON"]),
         house.tests(
             "HubTests",
-            ["VLHub", "VLPull", "VLFormats", "VLJSON", "deepseek-vl", .product(name: "Crypto", package: "swift-crypto")]
+            ["VLHub", "VLPull", "VLFormats", "VLJSON", "deepseek-vl", network("Crypto", "swift-crypto")]
         ),
         house.tests("TextTests", ["VLText", "VLJSON"]),
         house.tests("ImageTests", ["VLImage", "VLJSON"]),

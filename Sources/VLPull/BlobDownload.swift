@@ -1,3 +1,4 @@
+#if Network
 import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
@@ -230,3 +231,4 @@ extension Duration {
     /// Seconds and their fraction.
     var seconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
 }
+#endif

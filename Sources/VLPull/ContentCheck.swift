@@ -1,3 +1,4 @@
+#if Network
 import Crypto
 import VLHub
 
@@ -114,3 +115,4 @@ struct ContentCheck {
         return String(decoding: bytes, as: UTF8.self)
     }
 }
+#endif

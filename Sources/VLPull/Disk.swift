@@ -1,3 +1,4 @@
+#if Network
 import VLFormats
 
 #if canImport(Glibc)
@@ -101,3 +102,4 @@ enum Disk {
         return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : nil
     }
 }
+#endif

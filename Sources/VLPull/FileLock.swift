@@ -1,3 +1,4 @@
+#if Network
 import VLFormats
 
 #if canImport(Glibc)
@@ -57,3 +58,4 @@ struct FileLock: ~Copyable {
             && mine.st_dev == current.st_dev
     }
 }
+#endif

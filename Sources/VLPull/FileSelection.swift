@@ -1,3 +1,4 @@
+#if Network
 import VLFormats
 import VLHub
 import VLJSON
@@ -124,3 +125,4 @@ enum Glob {
         return pattern[place...].allSatisfy { $0 == UInt8(ascii: "*") }
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if Network
 import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
@@ -218,3 +219,4 @@ struct HubConnection: Sendable {
         response.headers.first(name: "X-Error-Code")
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if Network
 /// An address of HTTP, taken apart and put together by the same hands.
 ///
 /// Whoever decides whether a host may see the token must read an address exactly as the one who connects does; so
@@ -123,3 +124,4 @@ struct HubURL: Equatable, Sendable, CustomStringConvertible {
         return path.hasPrefix("/") ? String(path) : "/" + path
     }
 }
+#endif

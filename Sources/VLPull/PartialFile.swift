@@ -1,3 +1,4 @@
+#if Network
 import VLFormats
 
 #if canImport(Glibc)
@@ -142,3 +143,4 @@ struct PartialFile: ~Copyable {
     /// Removes the file.
     consuming func discard() { _ = unlink(path) }
 }
+#endif

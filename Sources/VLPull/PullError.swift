@@ -1,3 +1,4 @@
+#if Network
 import VLFormats
 import VLHub
 import VLJSON
@@ -105,3 +106,4 @@ extension PullError: CustomStringConvertible {
         message.isEmpty ? "" : " ('\(message.excerpt(limit: 160))')"
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if Network
 /// What happens while a repository is downloaded.
 package enum PullEvent: Sendable {
     /// The hub has said what there is: bytes of all files, and how many of them are there already.
@@ -45,3 +46,4 @@ package struct PullReport: Sendable {
     /// Bytes that were received in this run.
     package var receivedBytes: Int { files.reduce(0) { $0 + $1.received } }
 }
+#endif

@@ -1,3 +1,4 @@
+#if Network
 import VLFormats
 import VLHub
 
@@ -299,3 +300,4 @@ package struct Puller: Sendable {
         }
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if Network
 import VLFormats
 import VLHub
 import VLJSON
@@ -133,3 +134,4 @@ struct RepositoryListing: Sendable {
         }
     }
 }
+#endif

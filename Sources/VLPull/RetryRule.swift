@@ -1,3 +1,4 @@
+#if Network
 #if canImport(Glibc)
 import Glibc
 #elseif canImport(Musl)
@@ -102,3 +103,4 @@ enum RetryAfter {
         return days * 86_400 + hour * 3600 + minute * 60 + second
     }
 }
+#endif

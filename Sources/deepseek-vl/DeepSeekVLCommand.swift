@@ -15,7 +15,12 @@ struct DeepSeekVLCommand: ParsableCommand {
             Exit status: 0, 1 (failed) or 2 (wrong usage). Messages go to standard error.
             """,
         version: "0.1.0",
-        subcommands: [
+        subcommands: commands
+    )
+
+    /// What the program can do; `pull` only in a build with the trait `Network`, which is the default.
+    private static var commands: [any ParsableCommand.Type] {
+        var commands: [any ParsableCommand.Type] = [
             AskCommand.self,
             ChatCommand.self,
             CompleteCommand.self,
@@ -25,9 +30,12 @@ struct DeepSeekVLCommand: ParsableCommand {
             InspectCommand.self,
             TokenizeCommand.self,
             PreprocessCommand.self,
-            PullCommand.self,
         ]
-    )
+        #if Network
+        commands.append(PullCommand.self)
+        #endif
+        return commands
+    }
 
     static func main() {
         do {

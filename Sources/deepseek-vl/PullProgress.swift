@@ -1,3 +1,4 @@
+#if Network
 import Synchronization
 import VLJSON
 import VLPull
@@ -153,3 +154,4 @@ enum ByteCount {
         return String(repeating: " ", count: max(10 - text.count, 0)) + text
     }
 }
+#endif

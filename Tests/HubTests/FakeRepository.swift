@@ -1,3 +1,4 @@
+#if Network
 import Crypto
 import Foundation
 import Synchronization
@@ -161,3 +162,4 @@ final class PullFixture {
     /// The requests for files' contents.
     var downloads: [LoopbackHub.Request] { hub.requests.filter { $0.path.contains("/resolve/") } }
 }
+#endif

@@ -1,3 +1,4 @@
+#if Network
 import Testing
 import VLHub
 
@@ -73,3 +74,4 @@ import VLHub
         #expect(HubCache.repository(ofSnapshot: path) == nil)
     }
 }
+#endif

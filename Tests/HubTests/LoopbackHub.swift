@@ -1,3 +1,4 @@
+#if Network
 import Foundation
 import Synchronization
 
@@ -159,3 +160,4 @@ final class LoopbackHub: Sendable {
         }
     }
 }
+#endif

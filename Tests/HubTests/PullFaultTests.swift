@@ -1,3 +1,4 @@
+#if Network
 import Foundation
 import Synchronization
 import Testing
@@ -446,3 +447,4 @@ private final class Counter: Sendable {
         }
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if Network
 import Foundation
 import Testing
 import VLHub
@@ -103,3 +104,4 @@ import VLPull
         #expect(errors.split(separator: "\n").count == (status == 0 ? 0 : 1), "\(errors)")
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if Network
 import Foundation
 import Testing
 import VLHub
@@ -207,3 +208,4 @@ import VLPull
         #expect(report.receivedBytes == report.bytes)
     }
 }
+#endif

@@ -1,3 +1,4 @@
+#if Network
 import Foundation
 
 /// A file system in memory that is full soon; only root may make one.
@@ -32,3 +33,4 @@ final class SmallDisk {
         rmdir(path)
     }
 }
+#endif

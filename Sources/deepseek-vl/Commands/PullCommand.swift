@@ -1,3 +1,4 @@
+#if Network
 import ArgumentParser
 import Dispatch
 import Synchronization
@@ -169,3 +170,4 @@ private final class Outcome: Sendable {
 
     func set(_ value: Result<PullReport, PullError>) { result.withLock { $0 = value } }
 }
+#endif
