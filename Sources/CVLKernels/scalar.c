@@ -1,6 +1,7 @@
 // The reference: plain loops in float32, one value at a time. Every other table is tested against this one.
 #include <math.h>
 
+#include "dense.h"
 #include "packed.h"
 #include "tables.h"
 #include "vl_scalars.h"
@@ -195,4 +196,5 @@ static void f16_from_f32(uint16_t *y, const float *x, int64_t n) {
 #define TABLE_ISA VL_ISA_SCALAR
 #define TABLE_NAME "scalar"
 #define TABLE_NT_BF16 0
+#define TABLE_DENSE vl_attend_dense_scalar
 #include "table.inc.h"

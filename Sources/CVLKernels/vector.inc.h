@@ -492,6 +492,8 @@ static void attend(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, in
 
 // ---- conversions to stored types ------------------------------------------------------------------------------------
 
+#ifndef VF_STORES_BF16
 static void bf16_from_f32(uint16_t *y, const float *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] = vl_bf16_of(x[i]);
 }
+#endif
