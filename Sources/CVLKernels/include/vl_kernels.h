@@ -91,7 +91,7 @@ typedef struct {
     int64_t key_count;       // positions that hold a key
     int64_t first_position;  // position of token 0; token t sees the keys 0...first_position + t if causal
     int32_t causal;
-    int32_t type;  // vl_type of keys and values
+    int32_t type;  // vl_type of keys and values: a float type, or Q8_0 if all widths and offsets are multiples of 32
     float scale;   // multiplies each score after the dot product
 } vl_attention;
 
