@@ -37,7 +37,10 @@ struct PromptLookupTests {
 
     @Test("a guess ends where a picture begins")
     func picture() {
-        var lookup = lookup([1, 2, 3, 4, 50, 50, 6, 1, 2, 3], spans: [ImageSpan(start: 4, count: 2, image: 0)])
+        var lookup = lookup(
+            [1, 2, 3, 4, 50, 50, 6, 1, 2, 3],
+            spans: [ImageSpan(start: 4, count: 2, image: 0)]
+        )
         lookup.look(room: 8)
         #expect(lookup.guess == [4])
     }
