@@ -28,6 +28,7 @@ struct DeepSeekVLCommand: ParsableCommand {
             EvalCommand.self,
             BenchCommand.self,
             InspectCommand.self,
+            ImatrixCommand.self,
             TokenizeCommand.self,
             PreprocessCommand.self,
         ]
