@@ -1,7 +1,7 @@
 import VLJSON
 
 /// What a calibration file holds.
-package enum CalibrationFile: Sendable {
+package enum CalibrationFile: Sendable, Equatable {
     /// Plain text.
     case text(String)
     /// Questions with answers, as `eval` reads them.
