@@ -29,6 +29,7 @@ struct DeepSeekVLCommand: ParsableCommand {
             BenchCommand.self,
             InspectCommand.self,
             ImatrixCommand.self,
+            VerifyCommand.self,
             TokenizeCommand.self,
             PreprocessCommand.self,
         ]

@@ -90,7 +90,8 @@ package struct ComparisonReport: Sendable {
             "perplexity_ratio": .number(found.perplexityRatio),
             "kl": [
                 "mean": .number(found.meanDivergence), "median": .number(found.divergence(quantile: 0.5)),
-                "p99": .number(found.divergence(quantile: 0.99)), "max": .number(found.divergence(quantile: 1)),
+                "p99": .number(found.divergence(quantile: 0.99)),
+                "max": .number(found.divergence(quantile: 1)),
             ],
             "top1_agreement": .number(found.agreement), "logits": json(found.logits, name: nil),
             "stages": .array(stages),
@@ -125,7 +126,10 @@ package struct ComparisonReport: Sendable {
         let what = name == "questions" ? "tokens of the right answers" : "tokens"
         var text = "\(name): \(found.prompts) prompts, \(found.tokens) \(what)\n"
         func line(_ name: String, _ value: String) { text += "  " + Digits.left(name, 20) + value + "\n" }
-        line("perplexity A, B", "\(Digits.fixed(found.perplexityA, 4))  \(Digits.fixed(found.perplexityB, 4))")
+        line(
+            "perplexity A, B",
+            "\(Digits.fixed(found.perplexityA, 4))  \(Digits.fixed(found.perplexityB, 4))"
+        )
         line("perplexity B / A", Digits.fixed(found.perplexityRatio, 5))
         let divergences = [
             "mean \(Digits.significant(found.meanDivergence))",
@@ -142,7 +146,8 @@ package struct ComparisonReport: Sendable {
     }
 
     private static func columns(_ mean: Differences.Mean) -> String {
-        Digits.right(Digits.fixed(mean.relative, 6), 12) + "  " + Digits.right(Digits.fixed(mean.cosine, 6), 9)
+        Digits.right(Digits.fixed(mean.relative, 6), 12) + "  "
+            + Digits.right(Digits.fixed(mean.cosine, 6), 9)
     }
 
     private var scoreTable: String {
@@ -150,8 +155,11 @@ package struct ComparisonReport: Sendable {
         var text = Digits.left("answers", name) + "       A       B  B - A   cases\n"
         // What boxes, counts and readings cost comes first.
         for score in scores.filter({ $0.cost != nil }) + scores.filter({ $0.cost == nil }) {
-            text += Digits.left(score.name, name) + "  " + Digits.fixed(score.a, 4) + "  " + Digits.fixed(score.b, 4)
-            text += Digits.right(Digits.fixed(score.b - score.a, 4), 9) + Digits.right("\(score.count)", 6) + "\n"
+            text +=
+                Digits.left(score.name, name) + "  " + Digits.fixed(score.a, 4) + "  "
+                + Digits.fixed(score.b, 4)
+            text +=
+                Digits.right(Digits.fixed(score.b - score.a, 4), 9) + Digits.right("\(score.count)", 6) + "\n"
         }
         return text
     }

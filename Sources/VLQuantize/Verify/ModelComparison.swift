@@ -43,7 +43,9 @@ package struct ModelComparison {
         }
     }
 
-    private static func layers(_ model: ComparedModel) -> Int { model.loaded.language.cacheLayout(.float32).layers }
+    private static func layers(_ model: ComparedModel) -> Int {
+        model.loaded.language.cacheLayout(.float32).layers
+    }
 
     /// Compares the models on a prompt.
     ///
@@ -57,12 +59,14 @@ package struct ModelComparison {
         _ second: PreparedPrompt,
         scoredFrom: Int
     ) throws(MeasureError) {
-        if let place = zip(first.ids, second.ids).enumerated().first(where: { $0.element.0 != $0.element.1 })?.offset
+        if let place = zip(first.ids, second.ids).enumerated().first(where: { $0.element.0 != $0.element.1 })?
+            .offset
             ?? (first.ids.count == second.ids.count ? nil : min(first.ids.count, second.ids.count))
         {
             throw .models(
                 what: "\(b.name): token \(place) of a prompt",
-                expected: place < first.ids.count ? "\(first.ids[place]) as in \(a.name)" : "the end as in \(a.name)",
+                expected: place < first.ids.count
+                    ? "\(first.ids[place]) as in \(a.name)" : "the end as in \(a.name)",
                 found: place < second.ids.count ? "\(second.ids[place]): another tokenizer" : "the end"
             )
         }
@@ -78,7 +82,8 @@ package struct ModelComparison {
     }
 
     /// Everything that a model computes on the way.
-    private static func trace(_ model: ComparedModel, _ prompt: PreparedPrompt) throws(MeasureError) -> Trace {
+    private static func trace(_ model: ComparedModel, _ prompt: PreparedPrompt) throws(MeasureError) -> Trace
+    {
         let run = model.generator.run
         let trace = Trace()
         var options = GenerationOptions()
@@ -104,7 +109,8 @@ package struct ModelComparison {
         _ left: Trace,
         _ right: Trace
     ) throws(MeasureError) {
-        guard let first = left.entries[name], let second = right.entries[name], first.shape == second.shape else {
+        guard let first = left.entries[name], let second = right.entries[name], first.shape == second.shape
+        else {
             throw .models(
                 what: "\(b.name): '\(name)'",
                 expected: "the shape \(left.entries[name]?.shape ?? []) as in \(a.name)",
@@ -169,7 +175,9 @@ package struct ModelComparison {
                 }
             }
             for prediction in found {
-                guard prediction.isFinite else { throw .notFinite(tensor: "\(a.name) or \(b.name): the logits") }
+                guard prediction.isFinite else {
+                    throw .notFinite(tensor: "\(a.name) or \(b.name): the logits")
+                }
                 differences.add(prediction)
             }
         }
