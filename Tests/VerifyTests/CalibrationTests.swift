@@ -87,6 +87,21 @@ struct CalibrationTests {
         )
     }
 
+    @Test("both towers of DeepSeek-VL are measured, under names that a GGUF file can hold")
+    func towers() throws {
+        let matrix = try collect("vl-7b-like", threads: 2) { [try question($0)] }
+        for part in [
+            "vision_high.blocks.0.attn.qkv.weight", "vision_low.blocks.0.mlp.fc2.weight",
+            "blk.1.ffn_down.weight",
+        ] {
+            #expect(try #require(matrix.entries[part], "\(part)").counts[0] > 0)
+        }
+        #expect(matrix.names.contains { $0.hasPrefix("aligner.") })
+        let scratch = try ScratchFolder()
+        try matrix.writeGGUF(scratch("m.gguf"))
+        #expect(try ImportanceMatrix.read(scratch("m.gguf")) == matrix)
+    }
+
     @Test("the output head is measured on every row if it is asked for")
     func output() throws {
         let matrix = try collect("llm-linear", threads: 1, output: true) { _ in [prompt(Array(10..<50))] }
