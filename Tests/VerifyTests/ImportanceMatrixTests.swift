@@ -115,6 +115,38 @@ struct ImportanceMatrixTests {
         }
     }
 
+    @Test("a file with any bytes changed is read or refused, and what is read can be asked")
+    func changed() throws {
+        let scratch = try ScratchFolder()
+        try Self.sample.writeGGUF(scratch("m.gguf"))
+        try Self.sample.writeLegacy(scratch("m.dat"))
+        var state: UInt64 = 1
+        func random(_ limit: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int((state >> 33) % UInt64(limit))
+        }
+        var (read, refused) = (0, 0)
+        for name in ["m.gguf", "m.dat"] {
+            let whole = try contents(scratch(name))
+            for _ in 0..<600 {
+                var bytes = whole
+                for _ in 0...random(3) { bytes[random(bytes.count)] = [0, 1, 0x7f, 0x80, 0xff][random(5)] }
+                let path = try scratch.write("x", bytes)
+                do throws(MeasureError) {
+                    let matrix = try ImportanceMatrix.read(path)
+                    let means = matrix.names.flatMap { matrix.weights(of: $0) ?? [.nan] }
+                    #expect(means.allSatisfy { $0 >= 0 })
+                    var sum = matrix
+                    try? sum.add(matrix, file: "x")
+                    read += 1
+                } catch {
+                    refused += 1
+                }
+            }
+        }
+        #expect(read > 0 && refused > 0)
+    }
+
     @Test("what is no number, no count or no pair is refused by name", arguments: 0..<8)
     func damaged(_ index: Int) throws {
         let scratch = try ScratchFolder()
