@@ -156,7 +156,7 @@ let package = Package(
         house.tests("TextTests", ["VLText", "VLJSON"]),
         house.tests("ImageTests", ["VLImage", "VLJSON"]),
         house.tests("ModelsTests", ["VLModels", "VLFormats", "VLTensor", "VLImage", "VLText", "VLJSON"]),
-        house.tests("EngineTests", ["VLEngine", "VLFormats", "VLJSON"]),
+        house.tests("EngineTests", ["VLEngine", "VLModels", "VLFormats", "VLJSON"]),
         house.tests("DrawTests", ["VLDraw", "VLImage"]),
         // These start the program, which has to be built before.
         house.tests("ChatTests", ["VLTerminal", "CVLTestSupport", "deepseek-vl"]),

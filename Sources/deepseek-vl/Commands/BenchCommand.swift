@@ -73,6 +73,7 @@ struct BenchCommand: ParsableCommand {
         benchmark.batch = batch
         benchmark.repeats = repeats
         benchmark.depth = depth
+        benchmark.cacheType = model.cacheType
         benchmark.measuresLimits = limits
         let report: Benchmark.Report
         if let config, let shape = KnownShape(rawValue: config) {
@@ -115,7 +116,7 @@ struct BenchCommand: ParsableCommand {
     ) throws -> Benchmark.Report {
         let pool = ThreadPool(threads: model.threads)
         let run = Run(pool: pool, compute: model.compute)
-        do throws(LoadError) {
+        do {
             let config = try shape.config()
             let policy = WeightPolicy(
                 language: type,
@@ -123,7 +124,7 @@ struct BenchCommand: ParsableCommand {
             )
             let needed = try Int(Double(Registry.parameterCount(config)) * type.bitsPerValue / 8)
             if let available = Memory.availableBytes, needed > available {
-                throw .memory(
+                throw LoadError.memory(
                     what: "\(shape.rawValue) in \(type.rawValue)",
                     needed: needed,
                     available: available
@@ -136,6 +137,7 @@ struct BenchCommand: ParsableCommand {
             let network = try Registry.network(config, Weights(loader)) { done, total in
                 Terminal.progress("weights", done, of: total)
             }
+            if let cacheType = model.cacheType { try ModelHost.check(cacheType, network.language) }
             return benchmark.measure(
                 network.language,
                 network.vision,
@@ -146,7 +148,7 @@ struct BenchCommand: ParsableCommand {
                 run: run,
                 onStep: step
             )
-        } catch {
+        } catch let error as LoadError {
             throw CommandFailure(description: error.description)
         }
     }

@@ -202,6 +202,8 @@ struct CompletionReport {
                     "decode_s": .number(timings.decode),
                     "prefill_tokens_per_s": rate(timings.prefilledTokens, timings.prefill),
                     "decode_tokens_per_s": rate(timings.decodedTokens, timings.decode),
+                    "guessed_tokens": .integer(Int64(timings.guessedTokens)),
+                    "accepted_tokens": .integer(Int64(timings.acceptedTokens)),
                 ],
                 "peak_memory_bytes": .integer(Int64(Memory.peakBytes)),
             ]),

@@ -54,7 +54,10 @@ struct ModelOptions: ParsableArguments {
 
     @Option(
         name: .customLong("cache-type"),
-        help: ArgumentHelp("Type of the key-value cache: f32, bf16 or f16.", valueName: "type")
+        help: ArgumentHelp(
+            "Type of the key-value cache: f32, bf16, f16 (the default) or q8_0, half as large again.",
+            valueName: "type"
+        )
     )
     var cacheType: DType?
 
@@ -67,8 +70,10 @@ struct ModelOptions: ParsableArguments {
         if let threads, !(1...256).contains(threads) {
             throw ValidationError("--threads: expected a whole number from 1 to 256, found \(threads)")
         }
-        if let cacheType, cacheType.isBlock {
-            throw ValidationError("--cache-type: expected f32, bf16 or f16, found \(cacheType.rawValue)")
+        if let cacheType, cacheType.isBlock && cacheType != .q8_0 {
+            throw ValidationError(
+                "--cache-type: expected f32, bf16, f16 or q8_0, found \(cacheType.rawValue)"
+            )
         }
     }
 }
