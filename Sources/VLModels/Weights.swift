@@ -82,7 +82,7 @@ package final class WeightLoader {
         guard columns % found.type.blockLength == 0 else {
             throw .blocks(name: name, type: found.type.rawValue, columns: columns, file: found.file)
         }
-        let type = policy.type(of: name, stored: found.type, columns: columns)
+        let type = policy.type(of: name, stored: found.type, columns: columns, isHead: isTiedHead(name))
         let size = WeightMatrix.byteCount(type, rows: rows, columns: columns)
         byteCount += size
         let origin = WeightMatrix.Origin(index: Int32(clamping: names.count))
@@ -96,6 +96,12 @@ package final class WeightLoader {
         run.pack(found.pointer, found.type, rows: rows, columns: columns, as: type, into: place)
         source.release(name)
         return WeightMatrix(place, type: type, rows: rows, columns: columns, origin: origin)
+    }
+
+    /// Whether a matrix is the embedding of a model that has no output head beside it.
+    private func isTiedHead(_ name: String) -> Bool {
+        let embedding = "model.embed_tokens.weight"
+        return name.hasSuffix(embedding) && !source.contains(name.dropLast(embedding.count) + "lm_head.weight")
     }
 
     fileprivate func vector(_ name: String, _ shape: [Int]) throws(LoadError) -> WeightVector {

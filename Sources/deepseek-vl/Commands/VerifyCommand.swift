@@ -79,6 +79,16 @@ struct VerifyCommand: ParsableCommand {
     var computeA = Compute.auto
     @Option(name: .customLong("compute-b"), help: "float32 or auto: how B computes.")
     var computeB = Compute.auto
+    @Option(
+        name: .customLong("cache-type-a"),
+        help: ArgumentHelp("Type of A's key-value cache, as --cache-type elsewhere.", valueName: "type")
+    )
+    var cacheTypeA: DType?
+    @Option(
+        name: .customLong("cache-type-b"),
+        help: ArgumentHelp("Type of B's key-value cache.", valueName: "type")
+    )
+    var cacheTypeB: DType?
     @Option(parsing: .unconditional, help: "Threads that compute; one a physical core if omitted.")
     var threads: Int?
 
@@ -94,6 +104,11 @@ struct VerifyCommand: ParsableCommand {
         }
         if let threads, !(1...256).contains(threads) {
             throw ValidationError("--threads: expected a whole number from 1 to 256, found \(threads)")
+        }
+        for (name, type) in [("cache-type-a", cacheTypeA), ("cache-type-b", cacheTypeB)] {
+            if let type, type.isBlock && type != .q8_0 {
+                throw ValidationError("--\(name): expected f32, bf16, f16 or q8_0, found \(type.rawValue)")
+            }
         }
         for (name, value) in [("limit", limit), ("tokens", tokens)] {
             if let value, value < 1 {
@@ -117,8 +132,14 @@ struct VerifyCommand: ParsableCommand {
         let inputs = questions.map { QuestionInputs(file: $0, images: images) }
         var list = try inputs?.questions() ?? []
         if let limit { list = Array(list.prefix(limit)) }
-        let a = try load(first, "A", computeA, WeightPolicy(language: weightsA, vision: visionA))
-        let b = try load(second ?? first, "B", computeB, WeightPolicy(language: weightsB, vision: visionB))
+        let a = try load(first, "A", computeA, WeightPolicy(language: weightsA, vision: visionA), cacheTypeA)
+        let b = try load(
+            second ?? first,
+            "B",
+            computeB,
+            WeightPolicy(language: weightsB, vision: visionB),
+            cacheTypeB
+        )
         var report = ComparisonReport(a: a.model, b: b.model)
         if let text { report.text = try compare(text, a, b) }
         if let inputs {
@@ -143,14 +164,22 @@ struct VerifyCommand: ParsableCommand {
         _ path: String,
         _ letter: String,
         _ compute: Compute,
-        _ policy: WeightPolicy
+        _ policy: WeightPolicy,
+        _ cache: DType?
     ) throws -> Side {
-        let host = try ModelHost(path, threads: threads, compute: compute, weights: policy) { done, total in
+        let host = try ModelHost(
+            path,
+            threads: threads,
+            compute: compute,
+            weights: policy,
+            cacheType: cache
+        ) { done, total in
             Terminal.progress("loading \(letter)", done, of: total)
         }
         Terminal.clearProgress()
         var weights = policy.language?.rawValue ?? "as stored"
         if let vision = policy.vision { weights += ", vision \(vision.rawValue)" }
+        if let cache { weights += ", cache \(cache.rawValue)" }
         if compute == .float32 { weights += ", computed in float32" }
         return Side(
             host: host,
