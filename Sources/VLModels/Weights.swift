@@ -101,7 +101,8 @@ package final class WeightLoader {
     /// Whether a matrix is the embedding of a model that has no output head beside it.
     private func isTiedHead(_ name: String) -> Bool {
         let embedding = "model.embed_tokens.weight"
-        return name.hasSuffix(embedding) && !source.contains(name.dropLast(embedding.count) + "lm_head.weight")
+        return name.hasSuffix(embedding)
+            && !source.contains(name.dropLast(embedding.count) + "lm_head.weight")
     }
 
     fileprivate func vector(_ name: String, _ shape: [Int]) throws(LoadError) -> WeightVector {
