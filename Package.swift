@@ -65,7 +65,10 @@ let package = Package(
     ],
     traits: [
         .default(enabledTraits: ["Network"]),
-        .trait(name: "Network", description: "Downloads (pull): SwiftNIO and TLS, most of a clean build's time"),
+        .trait(
+            name: "Network",
+            description: "Downloads (pull): SwiftNIO and TLS, most of a clean build's time"
+        ),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -106,15 +109,23 @@ let package = Package(
         // Floor 5: programs as libraries.
         house.library(
             "DeepSeekVL",
-            ["CVLKernels", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLHub", "VLText", "VLImage", "VLJSON"]
+            [
+                "CVLKernels", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLHub", "VLText", "VLImage",
+                "VLJSON",
+            ]
         ),
         house.library("VLPull", ["VLHub", "VLFormats", "VLJSON"] + networking),
         house.library("VLEval", ["VLJSON"]),
+        house.library(
+            "VLQuantize",
+            ["VLModels", "VLEngine", "VLTensor", "VLFormats", "VLText", "VLImage", "VLJSON", "CVLKernels"]
+        ),
         // Floor 6: the command line.
         .executableTarget(
             name: "deepseek-vl",
             dependencies: [
-                "DeepSeekVL", "VLEval", "VLPull", "VLHub", "VLEngine", "VLModels", "VLTensor", "VLFormats",
+                "DeepSeekVL", "VLEval", "VLQuantize", "VLPull", "VLHub", "VLEngine", "VLModels", "VLTensor",
+                "VLFormats",
                 "VLText", "VLImage", "VLDraw", "VLJSON", "VLTerminal", "CVLKernels", argumentParser,
             ],
             swiftSettings: house.swift
@@ -150,6 +161,14 @@ let package = Package(
         // These start the program, which has to be built before.
         house.tests("ChatTests", ["VLTerminal", "CVLTestSupport", "deepseek-vl"]),
         house.tests("EvalTests", ["VLEval", "VLJSON"]),
+        house.tests(
+            "VerifyTests",
+            [
+                "VLQuantize", "DeepSeekVL", "VLEval", "VLModels", "VLEngine", "VLTensor", "VLFormats",
+                "VLText", "VLJSON",
+                "deepseek-vl",
+            ]
+        ),
         house.tests(
             "LibraryTests",
             ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLImage", "VLTensor", "VLText", "VLJSON"]

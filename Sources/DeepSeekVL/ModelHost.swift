@@ -207,7 +207,7 @@ package final class ModelHost {
     }
 
     /// A generator over the model, with the host's cache of pictures.
-    var generator: Generator {
+    package var generator: Generator {
         Generator(
             language: loaded.language,
             vision: loaded.vision,

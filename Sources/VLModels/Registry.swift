@@ -17,6 +17,8 @@ package struct LoadedModel: Sendable {
     package var endTokens: [Int32]
     /// Bytes of all weights that the model reads.
     package var weightBytes: Int
+    /// Names of its matrices in a Hugging Face checkpoint (those of a GGUF file, too), by `WeightMatrix.Origin.index`.
+    package var weightNames: [String]
     /// Type of the language model's matrices.
     package var weightType: DType
 }
@@ -109,6 +111,7 @@ package enum Registry {
             tokenizer: processor.tokenizer,
             endTokens: ends,
             weightBytes: loader.byteCount,
+            weightNames: loader.names,
             weightType: network.weightType
         )
     }

@@ -28,6 +28,8 @@ struct DeepSeekVLCommand: ParsableCommand {
             EvalCommand.self,
             BenchCommand.self,
             InspectCommand.self,
+            ImatrixCommand.self,
+            VerifyCommand.self,
             TokenizeCommand.self,
             PreprocessCommand.self,
         ]

@@ -109,6 +109,7 @@ package struct GGUFModel {
             tokenizer: processor.tokenizer,
             endTokens: ends,
             weightBytes: loader.byteCount,
+            weightNames: loader.names,
             weightType: network.weightType
         )
     }

@@ -109,6 +109,7 @@ extension Run {
             x.matrix.columns == weight.columns && out.columns == weight.rows && out.rows == rows.count,
             "a product of [\(rows.count), \(x.matrix.columns)] and [\(weight.rows), \(weight.columns)] into [\(out.rows), \(out.columns)]"
         )
+        if let observer, weight.origin != nil { observer.product(reads: x.matrix[rows: rows], with: weight) }
         var a = UnsafeRawPointer(x.matrix[row: rows.lowerBound])
         var stride = x.matrix.stride
         var kernel = wideKernel(weight.type)
