@@ -163,8 +163,8 @@ INLINE q_ahead q_look_ahead(const vl_type t, const vl_product *p, int64_t column
     ahead.count = end - column < Q_GROUPS * VL_GROUP_ROWS ? (end - column) / VL_GROUP_ROWS : Q_GROUPS;
     ahead.lines = blocks * 32 / packed_span(t) * packed_span_bytes(t) / 64;
     for (int64_t g = 0; g < ahead.count; g++)
-        ahead.groups[g] = packed_head(
-            t, (const uint8_t *)p->b + (column / VL_GROUP_ROWS + g) * packed_group(t, p->depth), first);
+        ahead.groups[g] =
+            packed_head(t, (const uint8_t *)p->b + (column / VL_GROUP_ROWS + g) * packed_group(t, p->depth), first);
     return ahead;
 }
 
