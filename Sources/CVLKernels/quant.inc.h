@@ -137,7 +137,8 @@ INLINE void q_direct(const vl_type t, const vl_product *p, int64_t column, const
     UNROLL for (int i = 0; i < mr; i++) q_store(p, i, column, acc[i], 1);
 }
 
-// Weights of a few groups and up to Q_CHUNK columns, unpacked: a vector's codes of 32 columns after the other.
+// Weights of a few groups and up to Q_CHUNK columns, unpacked: the codes of 32 columns of a vector of rows after
+// the other, as q_arrange leaves them.
 typedef struct {
     _Alignas(64) uint8_t codes[Q_GROUPS * Q_PARTS][Q_CHUNK / 32][8][LANES * 4];
     _Alignas(64) q_scales scales[Q_GROUPS * Q_PARTS][Q_CHUNK / 32];
@@ -173,6 +174,12 @@ INLINE void q_fetch_ahead(q_ahead *ahead) {
         __builtin_prefetch(ahead->groups[ahead->done / ahead->lines] + ahead->done % ahead->lines * 64, 0, 2);
 }
 
+#ifdef Q_PAIRS
+#include "neonpairs.inc.h"
+#else
+INLINE void q_arrange(const vl_type t, vq w[8]) { (void)t, (void)w; }
+#endif
+
 INLINE void q_fill(const vl_type t, const vl_product *p, int64_t column, int64_t groups, int64_t first, int64_t blocks,
                    q_panel *panel) {
     for (int64_t v = 0; v < groups * Q_PARTS; v++) {
@@ -182,6 +189,7 @@ INLINE void q_fill(const vl_type t, const vl_product *p, int64_t column, int64_t
         for (int64_t block = 0; block < blocks; block++) {
             vq w[8];
             q_load_codes(t, packed_codes(t, group, first + block), part, w);
+            q_arrange(t, w);
             UNROLL for (int j = 0; j < 8; j++) __builtin_memcpy(panel->codes[v][block][j], &w[j], sizeof(vq));
             q_load_scales(t, group, first + block, part, &panel->scales[v][block]);
         }
@@ -206,8 +214,11 @@ INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, i
             ahead->due = ahead->done + share < due ? ahead->done + share : due;
             q_fetch_ahead(ahead);
         }
-        const int8_t *ab = a + 32 * (first + block);
         vq sum[Q_ROWS][Q_VECTORS];
+#ifdef Q_PAIRS
+        q_sums(t, p, panel, a, v, first, block, mr, nr, sum);
+#else
+        const int8_t *ab = a + 32 * (first + block);
         if (t == VL_TYPE_Q6_K) {
             UNROLL for (int half = 0; half < 2; half++) {
                 vq part[Q_ROWS][Q_VECTORS];
@@ -245,6 +256,7 @@ INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, i
                 }
             }
         }
+#endif
         UNROLL for (int i = 0; i < mr; i++) {
             const int8_t *ai = a + i * p->a_stride;
             const float scale = q8_scales(ai, p->depth)[first + block];
@@ -268,6 +280,9 @@ INLINE void q_rows(const vl_type t, const vl_product *p, const q_panel *panel, i
         ahead->due = start + (lines - start) * (i + Q_ROWS) / p->rows;
         q_tile(t, p, panel, i, column, v, first, blocks, ahead, Q_ROWS, nr);
     }
+#ifdef Q_PAIRS
+    for (; i + 2 <= p->rows; i += 2) q_tile(t, p, panel, i, column, v, first, blocks, ahead, 2, nr);
+#endif
     for (; i < p->rows; i++) q_tile(t, p, panel, i, column, v, first, blocks, ahead, 1, nr);
 }
 

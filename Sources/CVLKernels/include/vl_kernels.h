@@ -21,7 +21,9 @@ typedef enum {
     VL_ISA_AVX512BF16 = 4,  // the same with BF16 dot products
     VL_ISA_NEON = 5,        // ARMv8-A
     VL_ISA_NEONDOT = 6,     // the same with 8-bit dot products (ARMv8.2-A)
-    VL_ISA_COUNT = 7
+    VL_ISA_NEONI8MM = 7,    // the same with 8-bit matrix products (ARMv8.6-A)
+    VL_ISA_NEONBF16 = 8,    // the same with bfloat16 matrix products
+    VL_ISA_COUNT = 9
 } vl_isa;
 
 /// Element types of matrices; those from VL_TYPE_Q8_0 on are block formats (see vl_blocks.h).
@@ -165,8 +167,7 @@ typedef struct vl_kernels {
     /// Tokens [t0, t1) times heads [h0, h1), at most VL_ATTENTION_ROWS pairs; `scratch` is VL_ATTENTION_SCRATCH floats.
     void (*attend)(const vl_attention *attention, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch);
 
-    /// Tokens [t0, t1), at most VL_DENSE_ROWS, of a dense attention; null without hardware for bfloat16 products, except in
-    /// the scalar table.
+    /// Tokens [t0, t1), at most VL_DENSE_ROWS, of a dense attention; null where a table has no form of its own.
     void (*_Nullable attend_dense)(const vl_dense_attention *attention, int64_t t0, int64_t t1, void *scratch);
 
     /// y = x / sqrt(mean(x^2) + eps) * weight over n values; y may be x.
