@@ -34,8 +34,9 @@ package struct GenerationOptions: Sendable {
     package var penalizesPrompt = true
     /// Tokens prefilled at a time; nil prefills the whole prompt at once.
     package var chunkSize: Int?
-    /// Most tokens that are guessed at a time from what the prompt and the answer hold (see `PromptLookup`); 0 guesses
-    /// none. The answer is the same.
+    /// Most tokens that are guessed at a time from what prompt and answer hold, by `PromptLookup`; 0 guesses none.
+    ///
+    /// The answer is the same.
     package var promptLookup = 0
     /// Stops when the answer repeats itself without end.
     package var stopsAtLoops = false

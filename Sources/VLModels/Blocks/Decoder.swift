@@ -90,5 +90,5 @@ package struct Decoder: LanguageModel {
 
     package func finalNorm(_ x: Matrix, _ run: Run) -> Matrix { norm(x, run) }
 
-    package func logits(_ normed: Matrix, _ run: Run) -> Matrix { run.linear(normed, head) }
+    package func logits(_ normed: Matrix, _ run: Run) -> Matrix { run.fineLinear(normed, head) }
 }

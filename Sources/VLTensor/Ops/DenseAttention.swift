@@ -18,11 +18,12 @@ extension Run {
             && kernels.pointee.attend_dense != nil
     }
 
-    /// Softmax attention within each of `count` equal parts of the rows, every query seeing every key of its part, in
-    /// bfloat16. A row's result depends neither on the rows that are computed with it nor on the threads.
+    /// Softmax attention in bfloat16 within equal parts of the rows, every query seeing every key of its part.
     ///
+    /// A row's result depends neither on the rows that are computed with it nor on the threads.
     /// - Parameters:
     ///   - fused: [rows, query | key | value], heads side by side in each.
+    ///   - count: of parts.
     ///   - scale: multiplies a query's product with a key.
     ///   - distances: what scores gain by the places of query and key, if the parts are grids.
     ///   - out: [rows, heads * head].
