@@ -29,7 +29,8 @@ INLINE void q_arrange(const vl_type t, vq w[8]) {
 
 // Sums of columns [16 half, 16 half + 16) of a block for rows i and i + 1; the second may be missing.
 INLINE void q_pair_sums(const vl_type t, const vl_product *p, const q_panel *panel, const int8_t *a, int64_t v,
-                        int64_t place, int64_t block, const int half, const int two, const int nr, int32x4_t (*sums)[2]) {
+                        int64_t place, int64_t block, const int half, const int two, const int nr,
+                        int32x4_t (*sums)[2]) {
     const int8x16_t zero = vdupq_n_s8(0);
     const int8x16_t upper = vld1q_s8(a + 32 * place + 16 * half);
     const int8x16_t lower = two ? vld1q_s8(a + p->a_stride + 32 * place + 16 * half) : zero;
@@ -59,8 +60,8 @@ INLINE int32x4_t q_pair_start(const vl_type t, int32_t upper, int32_t lower) {
     return vmulq_n_s32(vcombine_s32(vdup_n_s32(upper), vdup_n_s32(lower)), -q_zero(t));
 }
 
-INLINE void q_sums(const vl_type t, const vl_product *p, const q_panel *panel, const int8_t *a, int64_t v, int64_t first,
-                   int64_t block, const int mr, const int nr, vq sum[Q_ROWS][Q_VECTORS]) {
+INLINE void q_sums(const vl_type t, const vl_product *p, const q_panel *panel, const int8_t *a, int64_t v,
+                   int64_t first, int64_t block, const int mr, const int nr, vq sum[Q_ROWS][Q_VECTORS]) {
     UNROLL for (int i = 0; i < mr; i += 2) {
         const int8_t *upper = a + i * p->a_stride;
         const int two = i + 1 < mr;
@@ -83,8 +84,7 @@ INLINE void q_sums(const vl_type t, const vl_product *p, const q_panel *panel, c
                 }
             }
         } else {
-            const int32x4_t start =
-                q_pair_start(t, q8_sums(upper, p->depth)[place], q8_sums(lower, p->depth)[place]);
+            const int32x4_t start = q_pair_start(t, q8_sums(upper, p->depth)[place], q8_sums(lower, p->depth)[place]);
             int32x4_t both[Q_VECTORS][2];
             UNROLL for (int n = 0; n < nr; n++) both[n][0] = both[n][1] = start;
             q_pair_sums(t, p, panel, upper, v, place, block, 0, two, nr, both);
