@@ -47,6 +47,8 @@ package protocol ModelFamily: SendableMetatype {
     ) throws(LoadError) -> Network
     /// Weights of the model that a configuration describes, about.
     static func parameterCount(_ config: ConfigReader) throws(LoadError) -> Int
+    /// The language model that a configuration describes.
+    static func language(_ config: ConfigReader) throws(LoadError) -> GGUFConfig
     /// What a configuration says of its language model.
     static func facts(_ config: ConfigReader) throws(LoadError) -> ModelFacts
     /// The processor of a folder, without its weights, and the tokens that end an answer.
@@ -158,7 +160,7 @@ package enum Registry {
                 throw .tokenizer(description: "\(error)")
             }
         }
-        if let model = try GGUFModel(at: path) { return try model.tokenizer().tokenizer }
+        if let model = try GGUFModel(at: path) { return try model.processor().0.tokenizer }
         let folder = try ModelFolder(path)
         // A family whose model we do not know may still have a tokenizer that we do.
         guard let family = try? family(folder.modelType) else { return try folder.tokenizer() }

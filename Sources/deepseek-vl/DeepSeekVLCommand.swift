@@ -28,6 +28,7 @@ struct DeepSeekVLCommand: ParsableCommand {
             EvalCommand.self,
             BenchCommand.self,
             InspectCommand.self,
+            ConvertCommand.self,
             ImatrixCommand.self,
             VerifyCommand.self,
             TokenizeCommand.self,
