@@ -29,6 +29,7 @@ struct DeepSeekVLCommand: ParsableCommand {
             BenchCommand.self,
             InspectCommand.self,
             ConvertCommand.self,
+            QuantizeCommand.self,
             ImatrixCommand.self,
             VerifyCommand.self,
             TokenizeCommand.self,

@@ -18,7 +18,8 @@ struct ConversionSource {
     /// - Throws: `ConvertError`.
     init(_ path: String, _ run: Run) throws(ConvertError) {
         let folder = try GGUFConverter.loading { () throws(LoadError) in try ModelFolder(path) }
-        guard folder.config["quantization_config"] == nil || folder.config.isNull("quantization_config") else {
+        guard folder.config["quantization_config"] == nil || folder.config.isNull("quantization_config")
+        else {
             throw .source(
                 file: "config.json",
                 expected: "a checkpoint of floating-point numbers",
@@ -53,7 +54,8 @@ struct ConversionSource {
     ///
     /// - Throws: `ConvertError`.
     func network() throws(ConvertError) -> NetworkSection {
-        let language = try GGUFConverter.loading { () throws(LoadError) in try family.language(folder.config) }
+        let language = try GGUFConverter.loading { () throws(LoadError) in try family.language(folder.config)
+        }
         switch language {
         case .llama(let config): return try NetworkSection(config, isWhole: sees)
         case .deepSeek(let config): return try NetworkSection(config, isWhole: sees)

@@ -79,7 +79,8 @@ enum TokenizerSection {
                 )
             ),
             ("tokenizer.ggml.bos_token_id", .uint32(UInt32(clamping: begin))),
-            ("tokenizer.ggml.add_bos_token", .bool(addsBegin)), ("tokenizer.ggml.add_eos_token", .bool(false)),
+            ("tokenizer.ggml.add_bos_token", .bool(addsBegin)),
+            ("tokenizer.ggml.add_eos_token", .bool(false)),
         ]
         for (id, key) in zip(ends, ["eos", "eot"]) {
             pairs.append(("tokenizer.ggml.\(key)_token_id", .uint32(UInt32(clamping: id))))
