@@ -34,7 +34,8 @@ struct OutgoingMatrix {
     /// The values of a row.
     private func read(_ row: Int, _ run: Run, into values: UnsafeMutablePointer<Float>) {
         let columns = columns
-        func decode(_ part: Int, _ row: Int, _ columns: Int, from column: Int = 0, count: Int, to place: Int) {
+        func decode(_ part: Int, _ row: Int, _ columns: Int, from column: Int = 0, count: Int, to place: Int)
+        {
             guard let base = parts[part].bytes.baseAddress else { return }
             let start = base + row * storedType.rowBytes(columns) + column * storedType.rowBytes(1)
             run.decode(start, storedType, count: count, into: values + place)
@@ -55,7 +56,8 @@ struct OutgoingMatrix {
             }
         case .latentValues(let latent):
             let head = row / latent.valueSize
-            let from = head * (latent.plainSize + latent.valueSize) + latent.plainSize + row % latent.valueSize
+            let from =
+                head * (latent.plainSize + latent.valueSize) + latent.plainSize + row % latent.valueSize
             decode(0, from, latent.rank, count: latent.rank, to: 0)
         }
     }

@@ -6,7 +6,10 @@ import VLText
 /// The keys of a GGUF file that hold a `tokenizer.json` (`tokenizer.ggml.*`).
 enum TokenizerSection {
     private enum Kind: Int32 {
-        case normal = 1, control = 3, userDefined = 4, unused = 5
+        case normal = 1
+        case control = 3
+        case userDefined = 4
+        case unused = 5
     }
 
     /// - Parameters:
@@ -79,7 +82,8 @@ enum TokenizerSection {
                 )
             ),
             ("tokenizer.ggml.bos_token_id", .uint32(UInt32(clamping: begin))),
-            ("tokenizer.ggml.add_bos_token", .bool(addsBegin)), ("tokenizer.ggml.add_eos_token", .bool(false)),
+            ("tokenizer.ggml.add_bos_token", .bool(addsBegin)),
+            ("tokenizer.ggml.add_eos_token", .bool(false)),
         ]
         for (id, key) in zip(ends, ["eos", "eot"]) {
             pairs.append(("tokenizer.ggml.\(key)_token_id", .uint32(UInt32(clamping: id))))
