@@ -170,8 +170,19 @@ let package = Package(
             ]
         ),
         house.tests(
+            "QuantizeTests",
+            [
+                "VLQuantize", "DeepSeekVL", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLText",
+                "VLJSON",
+                "deepseek-vl",
+            ]
+        ),
+        house.tests(
             "LibraryTests",
-            ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLImage", "VLTensor", "VLText", "VLJSON"]
+            [
+                "DeepSeekVL", "VLQuantize", "VLEngine", "VLModels", "VLFormats", "VLImage", "VLTensor",
+                "VLText", "VLJSON",
+            ]
         ),
     ],
     swiftLanguageModes: [.v6],

@@ -100,6 +100,11 @@ package enum GGUFNames {
         return Place(name: name)
     }
 
+    /// Whether a tensor of a checkpoint belongs to its language model.
+    package static func isLanguage(_ name: String) -> Bool {
+        languages.contains { name.hasPrefix($0) } || place(of: name) != nil
+    }
+
     /// The Hugging Face name of a file's tensor, with a function of the slice's number where experts are stacked; nil
     /// for a name without one.
     package static func name(of place: Place) -> String? {

@@ -6,17 +6,22 @@ import VLText
 
 /// A folder that is converted: its configurations and its tensors, checked by the readers that load them.
 struct ConversionSource {
-    let folder: ModelFolder
-    let family: any ModelFamily.Type
+    private let folder: ModelFolder
+    private let family: any ModelFamily.Type
     let store: WeightStore
     private let processor: any Processor
     private let ends: [Int32]
+    private let form: GGUFForm
+    /// Whether the file has a vision tower and all that belongs to it.
     private let sees: Bool
 
     /// Reads the folder as loading does, so that names and shapes of all tensors are known to be right.
     ///
     /// - Throws: `ConvertError`.
-    init(_ path: String, _ run: Run) throws(ConvertError) {
+    init(_ path: String, _ form: GGUFForm, _ run: Run) throws(ConvertError) {
+        var form = form
+        if !form.isTextOnly { form.turnsRows = false }
+        self.form = form
         let folder = try GGUFConverter.loading { () throws(LoadError) in try ModelFolder(path) }
         guard folder.config["quantization_config"] == nil || folder.config.isNull("quantization_config")
         else {
@@ -39,12 +44,19 @@ struct ConversionSource {
             throw .format(error)
         }
         let store = store
-        sees = try GGUFConverter.loading { () throws(LoadError) in
+        let hasEyes = try GGUFConverter.loading { () throws(LoadError) in
             let source = CheckpointWeights(store)
             let network = try family.network(folder.config, Weights(WeightLoader(source, run))) { _, _ in }
             try source.requireAllRead(except: family.isUnused)
             return network.vision != nil
         }
+        sees = hasEyes && !form.isTextOnly
+    }
+
+    /// Whether a tensor of the checkpoint goes into the file.
+    func takes(_ tensor: String) -> Bool {
+        guard !family.isUnused(tensor) else { return false }
+        return !form.isTextOnly || GGUFNames.isLanguage(tensor)
     }
 
     /// Whether there is an output head beside the embedding.
@@ -57,8 +69,8 @@ struct ConversionSource {
         let language = try GGUFConverter.loading { () throws(LoadError) in try family.language(folder.config)
         }
         switch language {
-        case .llama(let config): return try NetworkSection(config, isWhole: sees)
-        case .deepSeek(let config): return try NetworkSection(config, isWhole: sees)
+        case .llama(let config): return try NetworkSection(config, form, isWhole: sees)
+        case .deepSeek(let config): return try NetworkSection(config, form, isWhole: sees)
         }
     }
 
@@ -76,9 +88,8 @@ struct ConversionSource {
         func settings() throws(LoadError) -> (begin: Int32, addsBegin: Bool, template: String?) {
             let language = try folder.config.object("language_config") ?? folder.config
             let begin = try folder.boundaryTokens(processor.tokenizer, language: language).begin
-            let config = try folder.reader("tokenizer_config.json")
-            let isText = config?["chat_template"]?.asString != nil
-            return (begin, try folder.addsBeginToken(), isText ? try config?.string("chat_template") : nil)
+            let template = try folder.reader("tokenizer_config.json")?["chat_template"]?.asString
+            return (begin, try beginsWithToken(begin), template)
         }
         let (begin, addsBegin, template) = try GGUFConverter.loading(settings)
         var pairs: [NetworkSection.Pair] = [
@@ -112,11 +123,22 @@ struct ConversionSource {
         }
         if let template {
             pairs.append(("tokenizer.chat_template", .text(template)))
-        } else if !sees {
+        } else if processor.imageTag == nil {
             // These families talk so even if their folders do not say it.
             pairs.append(("tokenizer.chat_template", .text(Self.template)))
         }
         return pairs
+    }
+
+    /// Whether plain texts begin with the begin token: the family's processor may do it whatever the tokenizer's
+    /// configuration says.
+    private func beginsWithToken(_ begin: Int32) throws(LoadError) -> Bool {
+        do throws(PromptError) {
+            let prompt = try processor.prompt(text: "", appliesTemplate: false, system: "", images: [])
+            return prompt.ids.first == begin
+        } catch {
+            throw .tokenizer(description: error.description)
+        }
     }
 
     /// DeepSeek-LLM's way of writing conversations, as a program for those who run such.

@@ -41,8 +41,15 @@ package struct GGUFConverter {
     ///   - path: the folder.
     ///   - type: the language model's matrices' type; nil keeps what the checkpoint has.
     ///   - vision: the same for the tower and the projector; nil is `type` if that is no block format.
+    ///   - form: how the file is laid out.
     /// - Throws: `ConvertError`.
-    package init(_ path: String, type: DType?, vision: DType?, run: Run) throws(ConvertError) {
+    package init(
+        _ path: String,
+        type: DType? = nil,
+        vision: DType? = nil,
+        form: GGUFForm = GGUFForm(),
+        run: Run
+    ) throws(ConvertError) {
         let path = path.hasSuffix("/") && path.utf8.count > 1 ? String(path.dropLast()) : path
         self.run = run
         name = path.split(separator: "/").last.map(String.init) ?? path
@@ -55,10 +62,10 @@ package struct GGUFConverter {
                 found: "a GGUF file"
             )
         }
-        let source = try ConversionSource(path, run)
+        let source = try ConversionSource(path, form, run)
         network = try source.network()
         var plan = ConversionPlan(network, policy, run)
-        for tensor in source.store.all where !source.family.isUnused(tensor.name) { try plan.add(tensor) }
+        for tensor in source.store.all where source.takes(tensor.name) { try plan.add(tensor) }
         plan.chooseTypes(hasHead: source.hasHead)
         (matrices, fallbacks) = (plan.matrices, plan.fallbacks)
         metadata = try source.metadata(network, name: name, type)

@@ -13,6 +13,7 @@ struct NetworkSection {
     private(set) var latent: DeepSeekMoEConfig.Latent?
     private(set) var experts = 0
     let vocabularySize: Int
+    private let form: GGUFForm
 
     private mutating func add(_ name: String, _ value: GGUFWriter.Value) {
         pairs.append((architecture + "." + name, value))
@@ -22,8 +23,10 @@ struct NetworkSection {
 
     /// - Parameters:
     ///   - config: the language model's configuration.
+    ///   - form: how the file is laid out.
     ///   - isWhole: whether the file carries the configuration besides, so that these keys need not say all of it.
-    init(_ config: LlamaConfig, isWhole: Bool) throws(ConvertError) {
+    init(_ config: LlamaConfig, _ form: GGUFForm, isWhole: Bool) throws(ConvertError) {
+        self.form = form
         architecture = "llama"
         vocabularySize = config.vocabularySize
         turned = (config.heads, config.keyValueHeads)
@@ -38,7 +41,8 @@ struct NetworkSection {
     }
 
     /// - Parameters: as for Llama.
-    init(_ config: DeepSeekMoEConfig, isWhole: Bool) throws(ConvertError) {
+    init(_ config: DeepSeekMoEConfig, _ form: GGUFForm, isWhole: Bool) throws(ConvertError) {
+        self.form = form
         var leading = 0
         var innerSize = 0
         var mixture: DeepSeekMoEConfig.Experts?
@@ -65,22 +69,26 @@ struct NetworkSection {
         vocabularySize = config.vocabularySize
         switch config.attention {
         case .latent: architecture = "deepseek2"
-        case .grouped: architecture = "deepseek2-ocr"
+        case .grouped: architecture = form.turnsRows ? "deepseek" : "deepseek2-ocr"
         }
         switch config.attention {
         case .latent(let sizes):
             common(config.layers.count, config.maxPositions, config.hiddenSize, innerSize, sizes.heads)
-            latent = sizes
+            if !form.joinsLatent { latent = sizes }
             // The latent is one head of keys to all heads of queries.
-            add("attention.head_count_kv", 1)
+            add("attention.head_count_kv", form.joinsLatent ? sizes.heads : 1)
             if let rank = sizes.queryRank { add("attention.q_lora_rank", rank) }
             add("attention.kv_lora_rank", sizes.rank)
-            add("attention.key_length", sizes.rank + sizes.ropeSize)
-            add("attention.value_length", sizes.rank)
-            add("attention.key_length_mla", sizes.plainSize + sizes.ropeSize)
-            add("attention.value_length_mla", sizes.valueSize)
+            if !form.joinsLatent {
+                add("attention.key_length", sizes.rank + sizes.ropeSize)
+                add("attention.value_length", sizes.rank)
+            }
+            let ending = form.joinsLatent ? "" : "_mla"
+            add("attention.key_length\(ending)", sizes.plainSize + sizes.ropeSize)
+            add("attention.value_length\(ending)", sizes.valueSize)
             add("rope.dimension_count", sizes.ropeSize)
         case .grouped(let heads, let keyValueHeads, let headSize):
+            if form.turnsRows { turned = (heads, keyValueHeads) }
             common(config.layers.count, config.maxPositions, config.hiddenSize, innerSize, heads)
             add("attention.head_count_kv", keyValueHeads)
             add("attention.key_length", headSize)
@@ -124,7 +132,7 @@ struct NetworkSection {
             .inexpressible(file: "config.json", what: "rope_scaling", expected: expected, found: found)
         }
         // The readers of this architecture know no scaling.
-        if architecture == "deepseek2-ocr", scaling != .none, !isWhole {
+        if architecture != "llama", architecture != "deepseek2", scaling != .none, !isWhole {
             throw refuse("none with whole heads", "\(scaling)")
         }
         switch scaling {

@@ -6,7 +6,10 @@ import VLText
 /// The keys of a GGUF file that hold a `tokenizer.json` (`tokenizer.ggml.*`).
 enum TokenizerSection {
     private enum Kind: Int32 {
-        case normal = 1, control = 3, userDefined = 4, unused = 5
+        case normal = 1
+        case control = 3
+        case userDefined = 4
+        case unused = 5
     }
 
     /// - Parameters:
