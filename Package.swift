@@ -173,7 +173,7 @@ let package = Package(
             "QuantizeTests",
             [
                 "VLQuantize", "DeepSeekVL", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLText",
-                "VLJSON",
+                "VLJSON", "CVLKernels",
                 "deepseek-vl",
             ]
         ),

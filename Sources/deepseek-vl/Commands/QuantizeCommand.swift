@@ -124,7 +124,7 @@ struct QuantizeCommand: ParsableCommand {
                 "file": .string(result), "written": .bool(!dryRun), "bytes_before": .integer(Int64(before)),
                 "bytes": .integer(Int64(after)), "tensors": .array(tensors),
             ]
-            Terminal.output("\(object)\n")
+            Terminal.output(String(decoding: JSONWriter.encode(object), as: UTF8.self) + "\n")
             return
         }
         if dryRun {
