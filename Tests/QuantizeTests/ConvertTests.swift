@@ -185,6 +185,14 @@ import VLText
         #expect(second.status == 1 && second.errors.contains("--force"))
         #expect(try program(arguments + ["--force"]).status == 0)
         #expect(try program(["convert", checkpoint("shapes-vl2")]).status == 2)
+        let text = scratch("text.gguf")
+        let alone = ["convert", checkpoint("shapes-vl2"), "--outfile", text, "--text-only"]
+        #expect(try program(alone).status == 0)
+        #expect(
+            try WeightStore.open(text).names.allSatisfy {
+                GGUFNames.name(of: .init(name: $0, slice: 0)) != nil
+            }
+        )
         let answer = try program([
             "ask", "--model", path, "--image", fixture("../../Examples/shapes.png"),
             "Where is the green cross?",

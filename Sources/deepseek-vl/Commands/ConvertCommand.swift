@@ -19,7 +19,8 @@ struct ConvertCommand: ParsableCommand {
             The file of a DeepSeek-VL2 or DeepSeek-VL holds everything: language model, vision tower, projector,
             tokenizer and how pictures are prepared. Without --type, all matrices keep the types that they have. With
             a block type, the tower and the projector keep theirs unless --vision-type names another; norms, biases
-            and gates are float32 always. A matrix whose rows are no whole blocks falls back to a larger type, which
+            and gates are float32 always. llama.cpp loads text models, and of the others the language model that
+            --text-only writes: it refuses tensors that it does not know. A matrix whose rows are no whole blocks falls back to a larger type, which
             is told on standard error.
             """
     )
@@ -44,6 +45,8 @@ struct ConvertCommand: ParsableCommand {
     var visionType: DType?
     @Option(parsing: .unconditional, help: "Threads that convert; one a physical core if omitted.")
     var threads: Int?
+    @Flag(help: "Writes the language model alone, as a file that llama.cpp's programs load.")
+    var textOnly = false
     @Flag(help: "Replaces a file that exists.")
     var force = false
 
@@ -53,8 +56,10 @@ struct ConvertCommand: ParsableCommand {
         }
         let folder = try ModelHost.folder(model)
         let run = Run(pool: ThreadPool(threads: threads), compute: .float32)
+        var form = GGUFForm()
+        form.isTextOnly = textOnly
         do throws(ConvertError) {
-            let converter = try GGUFConverter(folder, type: type, vision: visionType, run: run)
+            let converter = try GGUFConverter(folder, type: type, vision: visionType, form: form, run: run)
             for fallback in converter.fallbacks { Terminal.note(fallback.description) }
             let progress = TimedProgress("tensors", of: converter.count)
             try converter.write(outfile, replaces: force) { progress.show($0) }
