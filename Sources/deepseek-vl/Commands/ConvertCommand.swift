@@ -1,5 +1,6 @@
 import ArgumentParser
 import DeepSeekVL
+import VLJSON
 import VLModels
 import VLQuantize
 import VLTensor
@@ -25,6 +26,7 @@ struct ConvertCommand: ParsableCommand {
             """
     )
 
+    @OptionGroup var output: OutputOptions
     @Argument(
         help: ArgumentHelp(
             "Folder of the checkpoint, or the name of one that 'pull' or huggingface_hub downloaded.",
@@ -64,10 +66,31 @@ struct ConvertCommand: ParsableCommand {
             let progress = TimedProgress("tensors", of: converter.count)
             try converter.write(outfile, replaces: force) { progress.show($0) }
             progress.end()
-            Terminal.output("\(outfile): \(converter.count) tensors, \(converter.architecture)\n")
+            report(converter)
         } catch {
             Terminal.clearProgress()
             throw CommandFailure(description: error.description)
+        }
+    }
+
+    private func report(_ converter: GGUFConverter) {
+        switch output.format {
+        case .text:
+            Terminal.output("\(outfile): \(converter.count) tensors, \(converter.architecture)\n")
+        case .json:
+            let report: JSONValue = [
+                "file": .string(outfile), "architecture": .string(converter.architecture),
+                "tensors": .integer(Int64(converter.count)),
+                "fallbacks": .array(
+                    converter.fallbacks.map {
+                        [
+                            "tensor": .string($0.tensor), "wanted": .string($0.wanted.rawValue),
+                            "type": .string($0.type.rawValue), "reason": .string($0.reason),
+                        ]
+                    }
+                ),
+            ]
+            Terminal.output(String(decoding: JSONWriter.encode(report), as: UTF8.self) + "\n")
         }
     }
 }
