@@ -2,6 +2,7 @@ import DeepSeekVL
 import Foundation
 import Testing
 import VLFormats
+import VLJSON
 import VLModels
 import VLQuantize
 import VLTensor
@@ -183,8 +184,21 @@ import VLText
         #expect(first.errors.contains("blk.0.ffn_up.weight: q5_0 in place of q4_k: its rows of 192"))
         let second = try program(arguments)
         #expect(second.status == 1 && second.errors.contains("--force"))
-        #expect(try program(arguments + ["--force"]).status == 0)
+        let third = try program(arguments + ["--force", "--format", "json"])
+        let report = try JSONValue(parsing: Array(third.output.utf8))
+        #expect(third.status == 0 && report["architecture"]?.asString == "deepseek2")
+        let fallbacks = try #require(report["fallbacks"]?.asArray)
+        let up = try #require(fallbacks.first { $0["tensor"]?.asString == "blk.0.ffn_up.weight" })
+        #expect(up["wanted"]?.asString == "q4_k" && up["type"]?.asString == "q5_0")
         #expect(try program(["convert", checkpoint("shapes-vl2")]).status == 2)
+        let text = scratch("text.gguf")
+        let alone = ["convert", checkpoint("shapes-vl2"), "--outfile", text, "--text-only"]
+        #expect(try program(alone).status == 0)
+        #expect(
+            try WeightStore.open(text).names.allSatisfy {
+                GGUFNames.name(of: .init(name: $0, slice: 0)) != nil
+            }
+        )
         let answer = try program([
             "ask", "--model", path, "--image", fixture("../../Examples/shapes.png"),
             "Where is the green cross?",

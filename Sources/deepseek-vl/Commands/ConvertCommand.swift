@@ -1,5 +1,6 @@
 import ArgumentParser
 import DeepSeekVL
+import VLJSON
 import VLModels
 import VLQuantize
 import VLTensor
@@ -19,11 +20,13 @@ struct ConvertCommand: ParsableCommand {
             The file of a DeepSeek-VL2 or DeepSeek-VL holds everything: language model, vision tower, projector,
             tokenizer and how pictures are prepared. Without --type, all matrices keep the types that they have. With
             a block type, the tower and the projector keep theirs unless --vision-type names another; norms, biases
-            and gates are float32 always. A matrix whose rows are no whole blocks falls back to a larger type, which
+            and gates are float32 always. llama.cpp loads text models, and of the others the language model that
+            --text-only writes: it refuses tensors that it does not know. A matrix whose rows are no whole blocks falls back to a larger type, which
             is told on standard error.
             """
     )
 
+    @OptionGroup var output: OutputOptions
     @Argument(
         help: ArgumentHelp(
             "Folder of the checkpoint, or the name of one that 'pull' or huggingface_hub downloaded.",
@@ -44,6 +47,8 @@ struct ConvertCommand: ParsableCommand {
     var visionType: DType?
     @Option(parsing: .unconditional, help: "Threads that convert; one a physical core if omitted.")
     var threads: Int?
+    @Flag(help: "Writes the language model alone, as a file that llama.cpp's programs load.")
+    var textOnly = false
     @Flag(help: "Replaces a file that exists.")
     var force = false
 
@@ -53,16 +58,39 @@ struct ConvertCommand: ParsableCommand {
         }
         let folder = try ModelHost.folder(model)
         let run = Run(pool: ThreadPool(threads: threads), compute: .float32)
+        var form = GGUFForm()
+        form.isTextOnly = textOnly
         do throws(ConvertError) {
-            let converter = try GGUFConverter(folder, type: type, vision: visionType, run: run)
+            let converter = try GGUFConverter(folder, type: type, vision: visionType, form: form, run: run)
             for fallback in converter.fallbacks { Terminal.note(fallback.description) }
             let progress = TimedProgress("tensors", of: converter.count)
             try converter.write(outfile, replaces: force) { progress.show($0) }
             progress.end()
-            Terminal.output("\(outfile): \(converter.count) tensors, \(converter.architecture)\n")
+            report(converter)
         } catch {
             Terminal.clearProgress()
             throw CommandFailure(description: error.description)
+        }
+    }
+
+    private func report(_ converter: GGUFConverter) {
+        switch output.format {
+        case .text:
+            Terminal.output("\(outfile): \(converter.count) tensors, \(converter.architecture)\n")
+        case .json:
+            let report: JSONValue = [
+                "file": .string(outfile), "architecture": .string(converter.architecture),
+                "tensors": .integer(Int64(converter.count)),
+                "fallbacks": .array(
+                    converter.fallbacks.map {
+                        [
+                            "tensor": .string($0.tensor), "wanted": .string($0.wanted.rawValue),
+                            "type": .string($0.type.rawValue), "reason": .string($0.reason),
+                        ]
+                    }
+                ),
+            ]
+            Terminal.output(String(decoding: JSONWriter.encode(report), as: UTF8.self) + "\n")
         }
     }
 }
