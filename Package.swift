@@ -55,6 +55,11 @@ let networking = [
     network("AsyncHTTPClient", "async-http-client"), network("NIOCore", "swift-nio"),
     network("NIOHTTP1", "swift-nio"), network("NIOPosix", "swift-nio"), network("Crypto", "swift-crypto"),
 ]
+/// What `serve` needs: an HTTP server, hashes for keys, logs.
+let serving = [
+    network("Hummingbird", "hummingbird"), network("HummingbirdTLS", "hummingbird"), network("NIOCore", "swift-nio"),
+    network("Logging", "swift-log"), network("Crypto", "swift-crypto"),
+]
 
 let package = Package(
     name: "DeepSeekVL",
@@ -72,6 +77,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
     ],
     targets: [
         // Floor 0: C.
@@ -109,6 +116,10 @@ let package = Package(
             ["CVLKernels", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLHub", "VLText", "VLImage", "VLJSON"]
         ),
         house.library("VLPull", ["VLHub", "VLFormats", "VLJSON"] + networking),
+        house.library(
+            "VLServer",
+            ["DeepSeekVL", "VLEngine", "VLModels", "VLTensor", "VLText", "VLImage", "VLJSON", "VLFormats"] + serving
+        ),
         house.library("VLEval", ["VLJSON"]),
         // Floor 6: the command line.
         .executableTarget(
