@@ -27,19 +27,25 @@ package final class KVCache {
     package private(set) var count = 0
     /// Positions for which there is memory.
     package private(set) var capacity = 0
-    private var blocks: [UnsafeMutableRawPointer] = []
+    /// Positions of a block.
+    package static var blockPositions: Int { Run.attentionBlock }
+    /// Memory of the positions, in their order; those that another sequence filled are read only.
+    package private(set) var blocks: [CacheBlock] = []
+    private let pool: BlockPool?
     private let table: UnsafeMutablePointer<UnsafeRawPointer>
     private let maximumBlocks: Int
 
-    /// - Parameter maximum: the most positions that the sequence may ever have.
-    package init(_ layout: CacheLayout, maximum: Int) {
+    /// - Parameters:
+    ///   - maximum: the most positions that the sequence may ever have.
+    ///   - pool: where blocks come from; nil for memory of its own.
+    package init(_ layout: CacheLayout, maximum: Int, pool: BlockPool? = nil) {
         self.layout = layout
+        self.pool = pool
         maximumBlocks = (maximum + Run.attentionBlock - 1) / Run.attentionBlock
         table = .allocate(capacity: max(1, maximumBlocks))
     }
 
     deinit {
-        for block in blocks { block.deallocate() }
         table.deallocate()
     }
 
@@ -53,13 +59,22 @@ package final class KVCache {
             "\(positions) positions in a cache for \(maximumBlocks * Run.attentionBlock)"
         )
         while blocks.count < needed {
-            let block = UnsafeMutableRawPointer.allocate(byteCount: blockBytes, alignment: 64)
-            // Hidden places of a block are multiplied by zero, so they must hold numbers.
-            block.initializeMemory(as: UInt8.self, repeating: 0, count: blockBytes)
-            table[blocks.count] = UnsafeRawPointer(block)
-            blocks.append(block)
+            append(pool?.take() ?? CacheBlock(byteCount: blockBytes))
         }
         capacity = blocks.count * Run.attentionBlock
+    }
+
+    private func append(_ block: CacheBlock) {
+        table[blocks.count] = UnsafeRawPointer(block.memory)
+        blocks.append(block)
+    }
+
+    /// Begins with blocks that another sequence filled completely.
+    package func adopt(_ filled: [CacheBlock]) {
+        precondition(blocks.isEmpty && filled.count <= maximumBlocks, "blocks for a cache that has some")
+        for block in filled { append(block) }
+        count = blocks.count * Run.attentionBlock
+        capacity = count
     }
 
     /// Counts `tokens` more positions as held; their values are written by `write` in each layer.
@@ -83,7 +98,7 @@ package final class KVCache {
         for row in 0..<source.rows {
             let position = firstPosition + row
             let place = (layer * Run.attentionBlock + position % Run.attentionBlock) * layout.width + offset
-            let target = blocks[position / Run.attentionBlock] + layout.type.rowBytes(place)
+            let target = blocks[position / Run.attentionBlock].memory + layout.type.rowBytes(place)
             run.store(source[row: row], count: source.columns, as: layout.type, into: target)
         }
     }

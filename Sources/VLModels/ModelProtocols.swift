@@ -50,7 +50,8 @@ package protocol VisionEncoder: Sendable {
 
 /// Turns messages and pictures into token ids and tiles, as a model family's official processor does.
 package protocol Processor: Sendable {
-    var tokenizer: Tokenizer { get }
+    /// Replaced where texts of strangers are guarded against becoming control tokens.
+    var tokenizer: Tokenizer { get set }
     /// What stands for a picture in a text; nil for a model that sees nothing.
     var imageTag: String? { get }
     /// Names of the user and the assistant in the messages of a conversation.

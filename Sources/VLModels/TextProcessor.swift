@@ -4,7 +4,7 @@ import VLText
 
 /// Turns messages into token ids for a model that sees nothing.
 package struct TextProcessor: Processor {
-    package let tokenizer: Tokenizer
+    package var tokenizer: Tokenizer
     package let template: ChatTemplate
     package let beginToken: Int32
     package let endToken: Int32

@@ -21,6 +21,8 @@ package struct Tokenizer: Sendable {
     private let addedIDs: [ByteKey: Int32]
     /// Tokens with a text of their own, in the file's order.
     package let added: [AddedToken]
+    /// Whether texts may hold the marks of `GuardedText`, which are left out when the text is encoded.
+    package var removesGuards = false
 
     /// Reads a `tokenizer.json`.
     ///
@@ -161,6 +163,7 @@ package struct Tokenizer: Sendable {
         try text.span.withUnsafeBufferPointer { (bytes) throws(TokenizerError) in
             var start = 0
             for match in rawFinder.matches(bytes, 0..<bytes.count, parsesSpecial: parsesSpecial) {
+                if removesGuards && GuardedText.isGuarded(bytes, match.range.lowerBound) { continue }
                 try encodeNormalized(bytes, start..<match.range.lowerBound, parsesSpecial, &ids, &scratch)
                 ids.append(match.id)
                 start = match.range.upperBound
@@ -181,6 +184,7 @@ package struct Tokenizer: Sendable {
         var start = range.lowerBound
         if !normalizedFinder.isEmpty {
             for match in normalizedFinder.matches(bytes, range, parsesSpecial: parsesSpecial) {
+                if removesGuards && GuardedText.isGuarded(bytes, match.range.lowerBound) { continue }
                 try encodePlain(bytes, start..<match.range.lowerBound, &ids, &scratch)
                 ids.append(match.id)
                 start = match.range.upperBound
@@ -190,6 +194,20 @@ package struct Tokenizer: Sendable {
     }
 
     private func encodePlain(
+        _ bytes: UnsafeBufferPointer<UInt8>,
+        _ range: Range<Int>,
+        _ ids: inout [Int32],
+        _ scratch: inout BytePairEncoder.Scratch
+    ) throws(TokenizerError) {
+        guard removesGuards, let plain = GuardedText.plain(bytes, range) else {
+            return try encodePieces(bytes, range, &ids, &scratch)
+        }
+        try plain.span.withUnsafeBufferPointer { (bytes) throws(TokenizerError) in
+            try encodePieces(bytes, 0..<bytes.count, &ids, &scratch)
+        }
+    }
+
+    private func encodePieces(
         _ bytes: UnsafeBufferPointer<UInt8>,
         _ range: Range<Int>,
         _ ids: inout [Int32],

@@ -82,7 +82,7 @@ package struct DeepSeekVLProcessorConfig: Sendable, Equatable {
 /// official code.
 package struct DeepSeekVLProcessor: Processor {
     package let config: DeepSeekVLProcessorConfig
-    package let tokenizer: Tokenizer
+    package var tokenizer: Tokenizer
     package let beginToken: Int32
     package let imageToken: Int32
     /// Whether the tokenizer begins a text with the begin token (`add_bos_token`).

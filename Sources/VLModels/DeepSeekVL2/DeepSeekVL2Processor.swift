@@ -27,7 +27,7 @@ package enum PromptError: Error, CustomStringConvertible {
 package struct DeepSeekVL2Processor: Processor {
     package let config: DeepSeekVL2ProcessorConfig
     package let template: ConversationTemplate
-    package let tokenizer: Tokenizer
+    package var tokenizer: Tokenizer
     package let tileSize: Int
     package var imageTag: String? { ConversationTemplate.imageTag }
     package var roles: (user: String, assistant: String) { template.roles }

@@ -1,0 +1,81 @@
+import VLEngine
+import VLText
+
+/// One answer that a server is asked for.
+package struct ServedRequest: Sendable {
+    package var batch: BatchRequest
+    /// Texts that end the answer.
+    package var stop: [String]
+
+    package init(_ batch: BatchRequest, stop: [String]) {
+        self.batch = batch
+        self.stop = stop
+    }
+}
+
+/// What happens to one of the answers that were asked for.
+package enum ServedEvent: Sendable {
+    /// It began; so many tokens of its prompt were computed for another one before.
+    case started(cachedTokens: Int)
+    case prefilled(Int, of: Int)
+    /// Probabilities of the prompt's tokens, in their order.
+    case scored([GeneratedToken])
+    /// A token and the text that is certain with it; an end token is no part of the answer.
+    case token(GeneratedToken, text: String, isEnd: Bool)
+    /// A box was closed.
+    case box(GroundedBox)
+    case finished(ServedEnd)
+}
+
+/// How an answer ended.
+package struct ServedEnd: Sendable {
+    package var reason: FinishReason
+    /// Text that was held back until now.
+    package var rest: String
+    /// Whether its time was over.
+    package var isExpired: Bool
+    /// All boxes of the answer.
+    package var boxes: [GroundedBox]
+    package var problems: [String]
+    /// Tokens of the answer.
+    package var tokens: Int
+}
+
+/// Counts of values below bounds, as monitoring systems read them.
+package struct Histogram: Sendable {
+    /// Upper bounds in seconds; above the last one there is one bucket more.
+    package let bounds: [Double]
+    /// Values in each bucket.
+    package private(set) var counts: [Int]
+    package private(set) var sum = 0.0
+
+    package init(_ bounds: [Double]) {
+        self.bounds = bounds
+        counts = [Int](repeating: 0, count: bounds.count + 1)
+    }
+
+    /// All values.
+    package var count: Int { counts.reduce(0, +) }
+
+    /// Takes a value.
+    package mutating func add(_ value: Double) {
+        counts[bounds.firstIndex { value <= $0 } ?? bounds.count] += 1
+        sum += value
+    }
+}
+
+/// What an engine did and does.
+package struct ServingStatistics: Sendable {
+    package var batch = BatchStatistics()
+    package var firstToken = Histogram([0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300])
+    package var betweenTokens = Histogram([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5])
+    package var finished: [String: Int] = [:]
+    package var expired = 0
+    package var refused: [String: Int] = [:]
+    /// When the last step ended; nil before the first.
+    package var lastStep: ContinuousClock.Instant?
+    /// Whether a step is being computed.
+    package var isBusy = false
+
+    package init() {}
+}

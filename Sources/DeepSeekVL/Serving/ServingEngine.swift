@@ -1,0 +1,230 @@
+import Dispatch
+import Synchronization
+import VLEngine
+import VLModels
+import VLTensor
+import VLText
+
+/// How a serving engine is set up.
+package struct ServingOptions: Sendable {
+    /// A checkpoint's folder, or a name of the hub; nil for the default model.
+    package var model: String?
+    package var threads: Int?
+    package var compute = Compute.auto
+    package var weights = WeightPolicy()
+    package var cacheType: DType?
+    /// Bytes of keys and values of all requests.
+    package var cacheBytes = 2 << 30
+    /// Bytes of encoded pictures that are kept.
+    package var featureBytes = 256 << 20
+    /// Rows of a step.
+    package var stepRows = 128
+    /// Requests that run at the same time.
+    package var running = 64
+    /// Requests that wait.
+    package var waiting = 256
+    package var sharesPrefixes = true
+
+    package init() {}
+}
+
+/// A loaded model that answers any number of requests at the same time, on a thread of its own.
+package final class ServingEngine: Sendable {
+    /// What a listener of several answers gets: which one, and what happened to it.
+    package typealias Events = AsyncThrowingStream<(answer: Int, event: ServedEvent), any Error>
+
+    private struct Submission: Sendable {
+        let group: Int
+        let requests: [ServedRequest]
+        let sharesPrompt: Bool
+        let sink: Events.Continuation
+        let time: ContinuousClock.Instant
+    }
+
+    private struct Mail: Sendable {
+        var submissions: [Submission] = []
+        var cancelled: [Int] = []
+        var groups = 0
+        var isStopping = false
+        var hasStopped = false
+        var statistics = ServingStatistics()
+    }
+
+    package let loaded: LoadedModel
+    package let options: ServingOptions
+    package let loadSeconds: Double
+    package let cacheBytesPerToken: Int
+    package let blockBytes: Int
+    private let mail = Mutex(Mail())
+    private let wake = DispatchSemaphore(value: 0)
+    private let done = DispatchSemaphore(value: 0)
+
+    private init(_ host: ModelHost, _ runner: BatchRunner, _ options: ServingOptions) {
+        loaded = host.loaded
+        loadSeconds = host.loadSeconds
+        self.options = options
+        cacheBytesPerToken = runner.cacheBytesPerToken
+        blockBytes = runner.blockBytes
+        let statistics = runner.statistics
+        mail.withLock { $0.statistics.batch = statistics }
+    }
+
+    /// Loads a model and begins to wait for requests.
+    ///
+    /// - Throws: `DeepSeekVLError`.
+    package static func start(
+        _ options: ServingOptions,
+        onLayer: @escaping @Sendable (Int, Int) -> Void = { _, _ in }
+    ) async throws -> ServingEngine {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue(label: "DeepSeekVL.serving").async {
+                do {
+                    let host = try ModelHost(
+                        options.model,
+                        threads: options.threads,
+                        compute: options.compute,
+                        weights: options.weights,
+                        cacheType: options.cacheType,
+                        featureBytes: options.featureBytes,
+                        onLayer: onLayer
+                    )
+                    let runner = host.batchRunner(options)
+                    let engine = ServingEngine(host, runner, options)
+                    continuation.resume(returning: engine)
+                    engine.loop(runner)
+                } catch {
+                    continuation.resume(throwing: error)
+                }
+            }
+        }
+    }
+
+    /// What was done so far.
+    package var statistics: ServingStatistics { mail.withLock { $0.statistics } }
+
+    /// Asks for answers; they come out of the sequence together, and ending the iteration cancels them.
+    ///
+    /// - Parameter sharesPrompt: whether all have the same prompt, so that it is computed once.
+    /// - Throws: in the sequence, `BatchRefusal`; `CancellationError` when the engine stops.
+    package func answers(_ requests: [ServedRequest], sharesPrompt: Bool = false) -> Events {
+        let (stream, sink) = Events.makeStream()
+        let group = mail.withLock { mail -> Int? in
+            if mail.isStopping { return nil }
+            mail.groups += 1
+            mail.submissions.append(
+                Submission(
+                    group: mail.groups,
+                    requests: requests,
+                    sharesPrompt: sharesPrompt,
+                    sink: sink,
+                    time: .now
+                )
+            )
+            return mail.groups
+        }
+        guard let group else {
+            sink.finish(throwing: CancellationError())
+            return stream
+        }
+        sink.onTermination = { [self] reason in
+            guard case .cancelled = reason else { return }
+            mail.withLock { $0.cancelled.append(group) }
+            wake.signal()
+        }
+        wake.signal()
+        return stream
+    }
+
+    /// Takes no more requests; the thread ends when those that run have ended.
+    package func stop() {
+        mail.withLock { $0.isStopping = true }
+        wake.signal()
+    }
+
+    /// Waits until the thread has ended.
+    package func waitUntilStopped() async {
+        await withCheckedContinuation { continuation in
+            DispatchQueue.global().async { [self] in
+                done.wait()
+                done.signal()
+                continuation.resume()
+            }
+        }
+    }
+
+    // MARK: The thread
+
+    private func loop(_ runner: BatchRunner) {
+        var desk = AnswerDesk(loaded.tokenizer)
+        let clock = ContinuousClock()
+        while true {
+            let (submissions, cancelled, isStopping) = mail.withLock { mail in
+                defer {
+                    mail.submissions = []
+                    mail.cancelled = []
+                }
+                return (mail.submissions, mail.cancelled, mail.isStopping)
+            }
+            for submission in submissions {
+                if let refusal = desk.open(
+                    submission.group,
+                    submission.requests,
+                    sharesPrompt: submission.sharesPrompt,
+                    submission.sink,
+                    submission.time,
+                    runner
+                ) {
+                    mail.withLock { $0.statistics.refused[refusal.name, default: 0] += 1 }
+                }
+            }
+            for group in cancelled { desk.cancel(group, runner) }
+            mail.withLock { $0.statistics.isBusy = true }
+            let isBusy = runner.step(now: clock.now) { id, event in desk.report(id, event, clock.now, runner)
+            }
+            let batch = runner.statistics
+            let news = desk.takeNews()
+            let hasMail = mail.withLock { mail in
+                mail.statistics.batch = batch
+                mail.statistics.isBusy = false
+                mail.statistics.lastStep = clock.now
+                news.add(to: &mail.statistics)
+                return !mail.submissions.isEmpty || !mail.cancelled.isEmpty
+            }
+            if isBusy || hasMail { continue }
+            if isStopping { break }
+            wake.wait()
+        }
+        mail.withLock { $0.hasStopped = true }
+        done.signal()
+    }
+}
+
+extension BatchRefusal {
+    /// A word for counts.
+    package var name: String {
+        switch self {
+        case .request: "request"
+        case .neverFits: "never_fits"
+        case .queueFull: "queue_full"
+        }
+    }
+}
+
+extension ModelHost {
+    /// A runner over the model that answers many requests together.
+    package func batchRunner(_ options: ServingOptions) -> BatchRunner {
+        BatchRunner(
+            language: loaded.language,
+            vision: loaded.vision,
+            run: run,
+            features: features,
+            cacheType: options.cacheType,
+            cacheBytes: options.cacheBytes,
+            sharesPrefixes: options.sharesPrefixes
+        ) {
+            $0.rows = options.stepRows
+            $0.running = options.running
+            $0.waiting = options.waiting
+        }
+    }
+}

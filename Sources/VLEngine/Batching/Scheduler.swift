@@ -1,0 +1,233 @@
+/// Decides which requests run and what each step computes: no clock, no memory, no threads.
+///
+/// A request that runs has all blocks that it may ever need, so that nothing that was begun is ever put back. What it
+/// shares with others of its prefix is counted once.
+package struct Scheduler: Sendable {
+    /// What bounds the work.
+    package struct Limits: Sendable, Equatable {
+        /// Cache blocks of all requests together.
+        package var blocks: Int
+        /// Positions of a block.
+        package var blockPositions = 64
+        /// Rows of a step: tokens of all its chunks and answers.
+        package var rows = 128
+        /// Requests that run at the same time.
+        package var running = 64
+        /// Requests that wait.
+        package var waiting = 256
+        /// How often requests behind one that does not fit yet may go first, before all wait for it.
+        package var overtaking = 16
+
+        package init(blocks: Int) { self.blocks = blocks }
+    }
+
+    /// A request as the scheduler sees it.
+    package struct Job: Sendable, Equatable {
+        package var id: Int
+        /// Greater goes first.
+        package var priority = 0
+        /// Rows of the prompt.
+        package var promptRows: Int
+        /// Blocks of the prompt and the longest answer.
+        package var blocks: Int
+        /// A request with the same prompt, whose prompt is computed first so that this one shares it.
+        package var after: Int?
+
+        package init(id: Int, priority: Int = 0, promptRows: Int, blocks: Int, after: Int? = nil) {
+            self.id = id
+            self.priority = priority
+            self.promptRows = promptRows
+            self.blocks = blocks
+            self.after = after
+        }
+    }
+
+    /// Why a request is not taken.
+    package enum Refusal: Error, Equatable, Sendable {
+        /// It needs more blocks than there are.
+        case neverFits(blocks: Int, of: Int)
+        case queueFull(Int)
+    }
+
+    /// Rows of one request's prompt in a step.
+    package struct Chunk: Sendable, Equatable {
+        package let id: Int
+        package let rows: Range<Int>
+
+        package init(id: Int, rows: Range<Int>) {
+            self.id = id
+            self.rows = rows
+        }
+    }
+
+    /// What a step computes.
+    package struct Step: Sendable, Equatable {
+        /// Parts of prompts.
+        package var chunks: [Chunk] = []
+        /// Requests that get a token more.
+        package var decoding: [Int] = []
+
+        package var isEmpty: Bool { chunks.isEmpty && decoding.isEmpty }
+        /// Rows in all.
+        package var rows: Int { decoding.count + chunks.reduce(0) { $0 + $1.rows.count } }
+    }
+
+    private struct Waiting: Sendable {
+        var job: Job
+        var order: Int
+        var overtaken = 0
+    }
+
+    private struct Running: Sendable {
+        let job: Job
+        let order: Int
+        var done: Int
+        let own: Int
+        let shared: [Int]
+        /// Whether its pictures are ready, or it has none.
+        var isReady: Bool
+    }
+
+    package let limits: Limits
+    private var waiting: [Waiting] = []
+    private var running: [Running] = []
+    /// How many running requests share a block of a prefix, by the block's number.
+    private var pins: [Int: Int] = [:]
+    private var orders = 0
+
+    package init(_ limits: Limits) { self.limits = limits }
+
+    /// Requests that wait.
+    package var waitingCount: Int { waiting.count }
+    /// Requests that run.
+    package var runningCount: Int { running.count }
+    /// Blocks that running requests have or may ask for.
+    package var reservedBlocks: Int { running.reduce(0) { $0 + $1.own } + pins.count }
+    /// Running requests in the order in which they came.
+    package var runningIDs: [Int] { running.map(\.job.id) }
+    /// Waiting requests in the order in which they go.
+    package var waitingIDs: [Int] { waiting.map(\.job.id) }
+    /// Whether there is anything to do.
+    package var isIdle: Bool { waiting.isEmpty && running.isEmpty }
+
+    // MARK: Coming and going
+
+    /// Takes a request into the queue: behind those of its priority, before those of lower ones.
+    ///
+    /// - Throws: `Refusal`.
+    package mutating func submit(_ job: Job) throws(Refusal) {
+        guard job.blocks <= limits.blocks else { throw .neverFits(blocks: job.blocks, of: limits.blocks) }
+        guard waiting.count < limits.waiting else { throw .queueFull(limits.waiting) }
+        orders += 1
+        let place = waiting.firstIndex { $0.job.priority < job.priority } ?? waiting.count
+        waiting.insert(Waiting(job: job, order: orders), at: place)
+    }
+
+    /// Lets requests begin for which there is room, and says which.
+    ///
+    /// Smaller ones may overtake a large one that does not fit yet, but not for ever.
+    /// - Parameters:
+    ///   - isReady: whether a request needs no pictures first.
+    ///   - prefix: the numbers of the blocks that a request's prompt begins with and that are there already.
+    package mutating func admit(isReady: (Int) -> Bool, prefix: (Int) -> [Int]) -> [Int] {
+        var admitted: [Int] = []
+        var index = 0
+        while index < waiting.count, running.count < limits.running {
+            let job = waiting[index].job
+            if let leader = job.after, isBefore(leader) {
+                index += 1
+                continue
+            }
+            let shared = prefix(job.id)
+            precondition(shared.count < max(1, job.blocks), "a prefix that is the whole request")
+            let new = job.blocks - shared.count + shared.count { pins[$0] == nil }
+            if reservedBlocks + new > limits.blocks {
+                if waiting[index].overtaken >= limits.overtaking { break }
+                index += 1
+                continue
+            }
+            for earlier in 0..<index { waiting[earlier].overtaken += 1 }
+            let entry = waiting.remove(at: index)
+            for block in shared { pins[block, default: 0] += 1 }
+            let place = running.firstIndex { $0.order > entry.order } ?? running.count
+            running.insert(
+                Running(
+                    job: job,
+                    order: entry.order,
+                    done: min(shared.count * limits.blockPositions, job.promptRows - 1),
+                    own: job.blocks - shared.count,
+                    shared: shared,
+                    isReady: isReady(job.id)
+                ),
+                at: place
+            )
+            admitted.append(job.id)
+        }
+        return admitted
+    }
+
+    /// Whether a request has not computed its prompt yet.
+    private func isBefore(_ leader: Int) -> Bool {
+        if let run = running.first(where: { $0.job.id == leader }) { return run.done < run.job.promptRows }
+        return waiting.contains { $0.job.id == leader }
+    }
+
+    /// Says that a request's pictures are ready.
+    package mutating func setReady(_ id: Int) {
+        if let index = running.firstIndex(where: { $0.job.id == id }) { running[index].isReady = true }
+    }
+
+    /// The first request whose pictures are wanted.
+    package var nextForPictures: Int? { running.first { !$0.isReady }?.job.id }
+
+    /// Forgets a request, wherever it is; its blocks are free.
+    package mutating func remove(_ id: Int) {
+        waiting.removeAll { $0.job.id == id }
+        guard let index = running.firstIndex(where: { $0.job.id == id }) else { return }
+        for block in running.remove(at: index).shared {
+            guard let count = pins[block] else { continue }
+            pins[block] = count > 1 ? count - 1 : nil
+        }
+    }
+
+    // MARK: Steps
+
+    /// The next step: a token for each request that answers, and of the rows that are left one half for the prompts in
+    /// their order and one half for the shortest rests, so that neither long nor short requests wait without end.
+    package func next() -> Step {
+        var step = Step()
+        step.decoding = running.filter { $0.done >= $0.job.promptRows }.map(\.job.id)
+        let prompts = running.filter { $0.isReady && $0.done < $0.job.promptRows }
+            .sorted { ($0.job.priority, $1.order) > ($1.job.priority, $0.order) }
+        guard !prompts.isEmpty else { return step }
+        // However many answers there are, prompts go on.
+        let rows = max(limits.rows - step.decoding.count, limits.rows / 4, 1)
+        var given = [Int](repeating: 0, count: prompts.count)
+        func give(_ index: Int, _ most: Int) -> Int {
+            let rest = prompts[index].job.promptRows - prompts[index].done - given[index]
+            let part = min(rest, most)
+            given[index] += part
+            return part
+        }
+        let top = prompts[0].job.priority
+        var left = rows - give(0, prompts.count > 1 ? (rows + 1) / 2 : rows)
+        func rest(_ index: Int) -> Int { prompts[index].job.promptRows - prompts[index].done }
+        let shortest = prompts.indices.filter { prompts[$0].job.priority == top }
+            .sorted { (rest($0), prompts[$0].order) < (rest($1), prompts[$1].order) }
+        let others = prompts.indices.filter { prompts[$0].job.priority != top }
+        for index in shortest + others where left > 0 { left -= give(index, left) }
+        for (index, run) in prompts.enumerated() where given[index] > 0 {
+            step.chunks.append(Chunk(id: run.job.id, rows: run.done..<run.done + given[index]))
+        }
+        return step
+    }
+
+    /// Notes that a step was computed.
+    package mutating func advance(_ step: Step) {
+        for chunk in step.chunks {
+            if let index = running.firstIndex(where: { $0.job.id == chunk.id }) {
+                running[index].done = chunk.rows.upperBound
+            }
+        }
+    }
+}
