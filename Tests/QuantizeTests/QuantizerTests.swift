@@ -135,6 +135,27 @@ import VLTestSupport
             try Quantizer(source, to: .q4_k_s, options, run: run)
         }
         #expect(error?.description.contains("importance matrix") == true)
+        let other = #expect(throws: ConvertError.self) {
+            try Quantizer(self.source, to: .q4_0, self.options(named: "blk.77.attn_q.weight"), run: run)
+        }
+        #expect(other?.description.contains("another model") == true)
+        var unmatched = Quantizer.Options()
+        unmatched.overrides = [("nowhere", .q8_0)]
+        let nothing = #expect(throws: ConvertError.self) {
+            try Quantizer(self.source, to: .q4_0, unmatched, run: run)
+        }
+        #expect(nothing?.description.contains("'nowhere'") == true)
+    }
+
+    private func options(named name: String) -> Quantizer.Options {
+        var options = Quantizer.Options()
+        options.importance = ImportanceMatrix(
+            entries: [name: ImportanceMatrix.Entry(sums: [1], counts: [1])],
+            chunkCount: 1,
+            chunkSize: 1,
+            datasets: []
+        )
+        return options
     }
 
     @Test("codes are quantized again only if that is wanted, and no file is replaced unless that is")

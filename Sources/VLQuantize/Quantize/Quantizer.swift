@@ -73,8 +73,13 @@ package struct Quantizer {
         var steps: [Step] = []
         for entry in source.entries {
             let stored = DType(rawValue: entry.dtype.rawValue.lowercased())
-            let wanted = stored.flatMap { _ in
-                Self.wanted(entry, target, options, layers: layers, hasHead: hasHead)
+            let wanted = Self.wanted(entry, target, options, layers: layers, hasHead: hasHead)
+            guard wanted == nil || stored != nil else {
+                throw .source(
+                    file: path,
+                    expected: "a type that this program decodes for tensor '\(entry.name)'",
+                    found: entry.dtype.rawValue
+                )
             }
             guard let stored, let wanted, wanted != stored, let columns = entry.shape.last else {
                 steps.append(Step(entry: entry, stored: stored, type: nil, wanted: nil))
@@ -108,6 +113,20 @@ package struct Quantizer {
                     )
                 }
             }
+        }
+        for (text, _) in options.overrides where !names.contains(where: { $0.contains(text) }) {
+            throw .source(
+                file: path,
+                expected: "a tensor whose name holds '\(text)', as --tensor-type says",
+                found: "none"
+            )
+        }
+        if let importance = options.importance, !importance.names.contains(where: { names.contains($0) }) {
+            throw .source(
+                file: path,
+                expected: "a tensor that the importance matrix names",
+                found: "none: the matrix is of another model"
+            )
         }
         self.steps = steps
     }
