@@ -21,6 +21,27 @@ package struct LoadedModel: Sendable {
     package var weightNames: [String]
     /// Type of the language model's matrices.
     package var weightType: DType
+
+    /// A model of networks whose weights a loader has read.
+    init(
+        name: String,
+        architecture: String,
+        _ network: Network,
+        _ processor: any Processor,
+        endTokens: [Int32],
+        _ loader: WeightLoader
+    ) {
+        self.name = name
+        self.architecture = architecture
+        language = network.language
+        vision = network.vision
+        self.processor = processor
+        tokenizer = processor.tokenizer
+        self.endTokens = endTokens
+        weightBytes = loader.byteCount
+        weightNames = loader.names
+        weightType = network.weightType
+    }
 }
 
 /// A family's networks over some weights.
@@ -107,14 +128,10 @@ package enum Registry {
         return LoadedModel(
             name: folder.path.split(separator: "/").last.map(String.init) ?? folder.path,
             architecture: folder.modelType,
-            language: network.language,
-            vision: network.vision,
-            processor: processor,
-            tokenizer: processor.tokenizer,
+            network,
+            processor,
             endTokens: ends,
-            weightBytes: loader.byteCount,
-            weightNames: loader.names,
-            weightType: network.weightType
+            loader
         )
     }
 

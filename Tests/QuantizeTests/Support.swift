@@ -67,30 +67,3 @@ struct Reply {
         logits = try #require(trace.entries["logits"]).values
     }
 }
-
-/// What the program, which is built beside the tests, prints.
-func program(_ arguments: [String]) throws -> (status: Int32, output: String, errors: String) {
-    let tests = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
-    let process = Process()
-    process.executableURL = tests.appendingPathComponent("deepseek-vl")
-    process.arguments = arguments
-    let (output, errors) = (Pipe(), Pipe())
-    process.standardOutput = output
-    process.standardError = errors
-    try process.run()
-    // Neither fills a pipe: results are short, and there is no progress bar without a terminal.
-    let printed = output.fileHandleForReading.readDataToEndOfFile()
-    let told = errors.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    return (
-        process.terminationStatus, String(decoding: printed, as: UTF8.self),
-        String(decoding: told, as: UTF8.self)
-    )
-}
-
-/// The largest difference, relative to the largest expected value.
-func relativeError(_ found: [Float], _ expected: [Float]) -> Float {
-    let largest = expected.map(\.magnitude).max() ?? 0
-    guard found.count == expected.count, largest > 0 else { return .infinity }
-    return zip(found, expected).map { ($0 - $1).magnitude }.max().map { $0 / largest } ?? .infinity
-}

@@ -5,6 +5,7 @@ import VLJSON
 import VLModels
 import VLQuantize
 import VLTensor
+import VLTestSupport
 
 @Suite("Collecting an importance matrix")
 struct CalibrationTests {

@@ -49,6 +49,7 @@ float error_of(const float *found, const float *expected, int64_t n);
 int same_bits(const float *a, const float *b, int64_t n);
 
 void check_products(const vl_kernels *k);
+void check_order(const vl_kernels *k);
 void check_blocks(const vl_kernels *k);
 void check_functions(const vl_kernels *k);
 void check_attention(const vl_kernels *k);

@@ -83,6 +83,7 @@ int main(int count, char **arguments) {
         const int64_t before = checks, failed = failures;
         check_functions(k);
         check_products(k);
+        check_order(k);
         check_blocks(k);
         check_attention(k);
         printf("%s: %lld checks, %lld failed\n", k->name, (long long)(checks - before), (long long)(failures - failed));

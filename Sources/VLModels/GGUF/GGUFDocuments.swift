@@ -68,14 +68,10 @@ extension GGUFModel {
         return LoadedModel(
             name: file.hasSuffix(".gguf") ? String(file.dropLast(5)) : file,
             architecture: folder.modelType,
-            language: network.language,
-            vision: network.vision,
-            processor: processor,
-            tokenizer: processor.tokenizer,
+            network,
+            processor,
             endTokens: ends,
-            weightBytes: loader.byteCount,
-            weightNames: loader.names,
-            weightType: network.weightType
+            loader
         )
     }
 }

@@ -105,14 +105,10 @@ package struct GGUFModel {
         return LoadedModel(
             name: file.hasSuffix(".gguf") ? String(file.dropLast(5)) : file,
             architecture: try fields.text("general.architecture"),
-            language: network.language,
-            vision: network.vision,
-            processor: processor,
-            tokenizer: processor.tokenizer,
+            network,
+            processor,
             endTokens: ends,
-            weightBytes: loader.byteCount,
-            weightNames: loader.names,
-            weightType: network.weightType
+            loader
         )
     }
 }

@@ -24,6 +24,8 @@ struct OutgoingMatrix {
     /// Sizes, outermost first.
     var shape: [Int]
     var order = Order.asStored
+    /// How much each column matters, for each of the stacked matrices; nil treats all alike.
+    var importance: [Float]?
 
     /// Bytes of float32 that are in memory at once, about.
     private static let batchBytes = 1 << 22
@@ -37,6 +39,11 @@ struct OutgoingMatrix {
         func decode(_ part: Int, _ row: Int, _ columns: Int, from column: Int = 0, count: Int, to place: Int)
         {
             guard let base = parts[part].bytes.baseAddress else { return }
+            // Rows of codes are taken whole.
+            if storedType.isBlock {
+                let start = base + row * storedType.rowBytes(columns)
+                return vl_decode(storedType.kernelType, start, values, Int64(count))
+            }
             let start = base + row * storedType.rowBytes(columns) + column * storedType.rowBytes(1)
             run.decode(start, storedType, count: count, into: values + place)
         }
@@ -105,10 +112,28 @@ struct OutgoingMatrix {
                 withUnsafeTemporaryAllocation(of: Float.self, capacity: columns) { values in
                     guard let values = values.baseAddress else { return }
                     read(first + index, run, into: values)
-                    run.store(values, count: columns, as: type, into: start + index * rowBytes)
+                    encode(values, row: first + index, run, into: start + index * rowBytes)
                 }
             }
             try output.write(UnsafeRawBufferPointer(start: start, count: count * rowBytes))
+        }
+    }
+
+    private func encode(
+        _ values: UnsafePointer<Float>,
+        row: Int,
+        _ run: Run,
+        into target: UnsafeMutableRawPointer
+    ) {
+        guard let importance, type.isBlock else {
+            return run.store(values, count: columns, as: type, into: target)
+        }
+        let part = row / (shape.count == 3 ? shape[1] : rows) * columns
+        importance.withUnsafeBufferPointer { all in
+            // An expert that no row reached says nothing of its columns.
+            let isKnown = all[part..<part + columns].contains { $0 > 0 }
+            let weights = isKnown ? all.baseAddress.map { $0 + part } : nil
+            vl_encode(type.kernelType, values, weights, target, Int64(columns))
         }
     }
 }

@@ -1,4 +1,3 @@
-import CVLKernels
 import VLFormats
 import VLModels
 import VLTensor
@@ -16,38 +15,39 @@ package struct Quantizer {
         /// Whether matrices that are in a block format may be quantized again.
         package var requantizes = false
         package var importance: ImportanceMatrix?
+        /// What messages call it.
+        package var importanceFile = "importance matrix"
 
         package init() {}
     }
 
     /// A tensor's way from one type to another.
     package struct Step: Sendable {
-        package let entry: TensorEntry
-        package let stored: DType?
+        package let tensor: StoredTensor
+        /// The new type; nil leaves the tensor as it is.
         package let type: DType?
-        /// The type that was wanted, if rows are no whole blocks of it.
-        package let wanted: DType?
 
         /// Bytes in the new file.
         package var byteCount: Int {
-            guard let type, let columns = entry.shape.last else { return entry.range.count }
-            return entry.shape.dropLast().reduce(1, *) * type.rowBytes(columns)
+            guard let type, let columns = tensor.shape.last else { return tensor.byteCount }
+            return tensor.shape.dropLast().reduce(1, *) * type.rowBytes(columns)
         }
+
+        /// The new type's name.
+        package var typeName: String { type?.rawValue ?? tensor.dtype.rawValue.lowercased() }
     }
 
     private let source: GGUF
-    private let path: String
     private let target: QuantizationTarget
     private let options: Options
     private let run: Run
     package let steps: [Step]
+    /// Tensors that go in another type than the one wanted.
+    package let fallbacks: [GGUFConverter.Fallback]
 
     private static let visionPrefixes = [
         "vision.", "vision_high.", "vision_low.", "vision_model.", "projector.", "aligner.", "v.", "mm.",
     ]
-    /// Bytes of float32 that are in memory at once, about.
-    private static let batchBytes = 1 << 22
-
     /// Plans the file.
     ///
     /// - Throws: `ConvertError`.
@@ -57,91 +57,114 @@ package struct Quantizer {
         _ options: Options = Options(),
         run: Run
     ) throws(ConvertError) {
-        self.path = path
         self.target = target
         self.options = options
         self.run = run
         do throws(FormatError) { source = try GGUF.open(path) } catch { throw .format(error) }
-        let names = Set(source.entries.map(\.name))
-        let layers =
-            1
-            + (names.compactMap { name in
-                name.hasPrefix("blk.")
-                    ? name.split(separator: ".").dropFirst().first.flatMap { Int($0) } : nil
-            }.max() ?? -1)
-        let hasHead = names.contains("output.weight")
+        let tensors = source.tensors
+        try Self.check(tensors.map { ($0.name, $0.shape) }, options, path)
+        let layers = (tensors.compactMap { Self.layer($0.name) }.max() ?? -1) + 1
+        let hasHead = tensors.contains { $0.name == "output.weight" }
         var steps: [Step] = []
-        for entry in source.entries {
-            let stored = DType(rawValue: entry.dtype.rawValue.lowercased())
-            let wanted = Self.wanted(entry, target, options, layers: layers, hasHead: hasHead)
-            guard wanted == nil || stored != nil else {
-                throw .source(
-                    file: path,
-                    expected: "a type that this program decodes for tensor '\(entry.name)'",
-                    found: entry.dtype.rawValue
+        var fallbacks: [GGUFConverter.Fallback] = []
+        for tensor in tensors {
+            var type: DType?
+            if let wanted = Self.wanted(tensor, target, options, layers: layers, hasHead: hasHead) {
+                let stored = try Self.stored(
+                    tensor,
+                    path,
+                    mayBeBlock: options.requantizes || tensor.dtype.rawValue.lowercased() == wanted.rawValue
                 )
-            }
-            guard let stored, let wanted, wanted != stored, let columns = entry.shape.last else {
-                steps.append(Step(entry: entry, stored: stored, type: nil, wanted: nil))
-                continue
-            }
-            guard !stored.isBlock || options.requantizes else {
-                throw .source(
-                    file: path,
-                    expected:
-                        "F32, BF16 or F16 for tensor '\(entry.name)' (--allow-requantize quantizes codes again, at a loss)",
-                    found: entry.dtype.rawValue
-                )
-            }
-            let type = WeightPolicy.fitting(wanted, columns: columns, else: stored)
-            steps.append(
-                Step(
-                    entry: entry,
-                    stored: stored,
-                    type: type == stored ? nil : type,
-                    wanted: type == wanted ? nil : wanted
-                )
-            )
-            if let importance = options.importance?.weights(of: entry.name) {
-                let stacks = entry.shape.count == 3 ? entry.shape[0] : 1
-                guard importance.count == columns * stacks else {
-                    throw .source(
-                        file: path,
-                        expected:
-                            "\(importance.count) columns of tensor '\(entry.name)', as the importance matrix has",
-                        found: "\(columns * stacks)"
+                type = WeightPolicy.fitting(wanted, columns: tensor.shape.last ?? 1, else: stored)
+                var reason = "its rows of \(tensor.shape.last ?? 1) are no whole blocks"
+                if wanted == .float16, stored != .float16,
+                    !Self.matrix(tensor, stored, wanted).fitsFloat16(run)
+                {
+                    type = stored
+                    reason = "it has values beyond 65504"
+                }
+                if let got = type, got != wanted {
+                    fallbacks.append(
+                        GGUFConverter.Fallback(tensor: tensor.name, wanted: wanted, type: got, reason: reason)
                     )
                 }
+                if type == stored { type = nil }
             }
+            steps.append(Step(tensor: tensor, type: type))
         }
-        for (text, _) in options.overrides where !names.contains(where: { $0.contains(text) }) {
+        (self.steps, self.fallbacks) = (steps, fallbacks)
+    }
+
+    /// Checks what is wanted of single tensors against those that there are.
+    private static func check(
+        _ tensors: [(name: String, shape: [Int])],
+        _ options: Options,
+        _ path: String
+    ) throws(ConvertError) {
+        for (text, _) in options.overrides where !tensors.contains(where: { $0.name.contains(text) }) {
             throw .source(
                 file: path,
                 expected: "a tensor whose name holds '\(text)', as --tensor-type says",
                 found: "none"
             )
         }
-        if let importance = options.importance, !importance.names.contains(where: { names.contains($0) }) {
+        do throws(MeasureError) {
+            try options.importance?.check(tensors, file: options.importanceFile)
+        } catch {
+            throw .importance(error)
+        }
+    }
+
+    /// The type of a tensor that is to be encoded.
+    private static func stored(
+        _ tensor: StoredTensor,
+        _ path: String,
+        mayBeBlock: Bool
+    ) throws(ConvertError) -> DType {
+        guard let stored = DType(rawValue: tensor.dtype.rawValue.lowercased()) else {
             throw .source(
                 file: path,
-                expected: "a tensor that the importance matrix names",
-                found: "none: the matrix is of another model"
+                expected: "a type that this program decodes for tensor '\(tensor.name)'",
+                found: tensor.dtype.rawValue
             )
         }
-        self.steps = steps
+        guard !stored.isBlock || mayBeBlock else {
+            throw .source(
+                file: path,
+                expected:
+                    "F32, BF16 or F16 for tensor '\(tensor.name)' (--allow-requantize quantizes codes again, at a loss)",
+                found: tensor.dtype.rawValue
+            )
+        }
+        return stored
+    }
+
+    /// The number in "blk.N.".
+    private static func layer(_ name: String) -> Int? {
+        name.hasPrefix("blk.") ? name.split(separator: ".").dropFirst().first.flatMap { Int($0) } : nil
+    }
+
+    private static func matrix(_ tensor: StoredTensor, _ stored: DType, _ type: DType) -> OutgoingMatrix {
+        OutgoingMatrix(
+            name: tensor.name,
+            parts: [tensor],
+            storedType: stored,
+            type: type,
+            shape: tensor.shape
+        )
     }
 
     /// The type that a tensor is to have; nil leaves it as it is.
     private static func wanted(
-        _ entry: TensorEntry,
+        _ tensor: StoredTensor,
         _ target: QuantizationTarget,
         _ options: Options,
         layers: Int,
         hasHead: Bool
     ) -> DType? {
-        let name = entry.name
+        let name = tensor.name
         // Norms, biases, gates, tables of positions and what latent attention multiplies from both sides stay.
-        guard entry.shape.count == 2 || entry.shape.count == 3 && name.hasSuffix("_exps.weight"),
+        guard tensor.shape.count == 2 || tensor.shape.count == 3 && name.hasSuffix("_exps.weight"),
             name.hasSuffix(".weight"), !name.hasSuffix("norm.weight"),
             !name.hasSuffix(".ffn_gate_inp.weight"),
             !["attn_kv_b.weight", "attn_k_b.weight", "attn_v_b.weight"].contains(where: {
@@ -169,7 +192,7 @@ package struct Quantizer {
             .filter { !stated.contains($0.key) }
             .map { ($0.key, .copy(source, $0)) }
         metadata.append(("general.file_type", .uint32(self.target.fileType)))
-        if steps.contains(where: { ($0.type ?? $0.stored)?.isBlock == true }) {
+        if steps.contains(where: { $0.type?.isBlock ?? $0.tensor.dtype.isBlock }) {
             metadata.append(("general.quantization_version", .uint32(2)))
         }
         var done = 0
@@ -187,66 +210,18 @@ package struct Quantizer {
     }
 
     private func outgoing(_ step: Step, onDone: @escaping () -> Void) -> OutgoingTensor {
-        let bytes = source.file.bytes
-        let range = step.entry.range
-        guard let stored = step.stored, let type = step.type,
+        let tensor = step.tensor
+        guard let type = step.type, let stored = DType(rawValue: tensor.dtype.rawValue.lowercased()),
             let dtype = StoredDType(rawValue: type.rawValue.uppercased())
         else {
-            return OutgoingTensor(name: step.entry.name, dtype: step.entry.dtype, shape: step.entry.shape) {
+            return OutgoingTensor(name: tensor.name, dtype: tensor.dtype, shape: tensor.shape) {
                 (output) throws(FormatError) in
-                try output.write(UnsafeRawBufferPointer(rebasing: bytes[range]))
+                try output.write(tensor.bytes)
                 onDone()
             }
         }
-        return OutgoingTensor(name: step.entry.name, dtype: dtype, shape: step.entry.shape) {
-            (output) throws(FormatError) in
-            try encode(step.entry, stored, type, &output)
-            onDone()
-        }
-    }
-
-    private func encode(
-        _ entry: TensorEntry,
-        _ stored: DType,
-        _ type: DType,
-        _ output: inout TensorOutput
-    ) throws(FormatError) {
-        let columns = entry.shape.last ?? 0
-        let rows = entry.shape.dropLast().reduce(1, *)
-        guard rows > 0, columns > 0, let base = source.file.bytes.baseAddress else { return }
-        let start = base + entry.range.lowerBound
-        let importance = options.importance?.weights(of: entry.name)
-        let rowsOfExpert = rows / (entry.shape.count == 3 ? entry.shape[0] : 1)
-        let rowBytes = type.rowBytes(columns)
-        let batch = max(1, min(rows, Self.batchBytes / (columns * 4)))
-        let buffer = WeightBuffer(byteCount: batch * rowBytes)
-        guard let target = buffer.bytes.baseAddress else { return }
-        for first in stride(from: 0, to: rows, by: batch) {
-            let count = min(batch, rows - first)
-            run.pool.parallel(count) { index in
-                let row = first + index
-                withUnsafeTemporaryAllocation(of: Float.self, capacity: columns) { values in
-                    guard let values = values.baseAddress else { return }
-                    let from = start + row * stored.rowBytes(columns)
-                    if stored.isBlock {
-                        vl_decode(stored.kernelType, from, values, Int64(columns))
-                    } else {
-                        run.decode(from, stored, count: columns, into: values)
-                    }
-                    let into = target + index * rowBytes
-                    guard let importance, type.isBlock else {
-                        return run.store(values, count: columns, as: type, into: into)
-                    }
-                    importance.withUnsafeBufferPointer { all in
-                        let part = row / rowsOfExpert * columns
-                        let weights = all.baseAddress.map { $0 + part }
-                        // An expert that no row reached says nothing of its columns.
-                        let isKnown = all[part..<part + columns].contains { $0 > 0 }
-                        vl_encode(type.kernelType, values, isKnown ? weights : nil, into, Int64(columns))
-                    }
-                }
-            }
-            try output.write(UnsafeRawBufferPointer(start: target, count: count * rowBytes))
-        }
+        var matrix = Self.matrix(tensor, stored, type)
+        matrix.importance = options.importance?.weights(of: tensor.name)
+        return matrix.outgoing(run, dtype, onDone: onDone)
     }
 }

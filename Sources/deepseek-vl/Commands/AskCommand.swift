@@ -88,16 +88,7 @@ struct AskCommand: ParsableCommand {
         try parameters.validate()
         // Pictures are read before the model, so that a wrong path is told at once.
         let inputs = try readInputs()
-        let host = try ModelHost(
-            model.model,
-            threads: model.threads,
-            compute: model.compute,
-            weights: model.policy,
-            cacheType: model.cacheType
-        ) { done, total in
-            Terminal.progress("loading", done, of: total)
-        }
-        Terminal.clearProgress()
+        let host = try model.host()
         if dump != nil { host.run.trace = Trace() }
         let streams = output.format == .text && inputs.count == 1
         let answers = try host.answer(inputs, parameters, tiling: tiling, exif: exif) { _, event in

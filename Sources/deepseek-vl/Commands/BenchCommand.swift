@@ -79,13 +79,7 @@ struct BenchCommand: ParsableCommand {
         if let config, let shape = KnownShape(rawValue: config) {
             report = try measureRandom(benchmark, shape, model.weights ?? .bfloat16)
         } else {
-            let host = try ModelHost(
-                model.model,
-                threads: model.threads,
-                compute: model.compute,
-                weights: model.policy,
-                cacheType: model.cacheType
-            )
+            let host = try model.host()
             report = benchmark.measure(
                 host.loaded.language,
                 host.loaded.vision,

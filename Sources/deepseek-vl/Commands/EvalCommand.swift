@@ -59,13 +59,7 @@ struct EvalCommand: ParsableCommand {
         var list = try inputs.questions()
         if let limit { list = Array(list.prefix(limit)) }
         var comparison = try reference.map { try ReferenceComparison.parse(try read($0), file: $0) }
-        let host = try ModelHost(
-            model.model,
-            threads: model.threads,
-            compute: model.compute,
-            weights: model.policy,
-            cacheType: model.cacheType
-        )
+        let host = try model.host()
         var scorer = Scorer()
         var lines: [UInt8] = []
         var parameters = Parameters()

@@ -110,16 +110,7 @@ struct ImatrixCommand: ParsableCommand {
     private func measure(
         _ inputs: [CalibrationInput]
     ) throws -> (ImportanceMatrix, ImportanceCollector) {
-        let host = try ModelHost(
-            model.model,
-            threads: model.threads,
-            compute: model.compute,
-            weights: model.policy,
-            cacheType: model.cacheType
-        ) { done, total in
-            Terminal.progress("loading", done, of: total)
-        }
-        Terminal.clearProgress()
+        let host = try model.host()
         // A file that cannot be written is told now, not after hours.
         do throws(FormatError) {
             _ = try AtomicFile(outfile)

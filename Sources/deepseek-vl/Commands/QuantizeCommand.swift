@@ -68,6 +68,7 @@ struct QuantizeCommand: ParsableCommand {
             options.overrides.append((String(parts[0]), type))
         }
         if let imatrix {
+            options.importanceFile = imatrix
             do throws(MeasureError) { options.importance = try ImportanceMatrix.read(imatrix) } catch {
                 throw CommandFailure(description: error.description)
             }
@@ -88,13 +89,7 @@ struct QuantizeCommand: ParsableCommand {
         let run = Run(pool: ThreadPool(threads: threads), compute: .float32)
         do throws(ConvertError) {
             let quantizer = try Quantizer(input, to: target, options, run: run)
-            for step in quantizer.steps {
-                guard let wanted = step.wanted else { continue }
-                let got = step.type?.rawValue ?? step.entry.dtype.rawValue.lowercased()
-                Terminal.note(
-                    "\(step.entry.name): \(got) in place of \(wanted.rawValue): its rows are no whole blocks"
-                )
-            }
+            for fallback in quantizer.fallbacks { Terminal.note(fallback.description) }
             if !dryRun {
                 let progress = TimedProgress("tensors", of: quantizer.steps.count)
                 try quantizer.write(result, replaces: force) { progress.show($0) }
@@ -108,16 +103,14 @@ struct QuantizeCommand: ParsableCommand {
     }
 
     private func report(_ quantizer: Quantizer) {
-        let before = quantizer.steps.reduce(0) { $0 + $1.entry.range.count }
+        let before = quantizer.steps.reduce(0) { $0 + $1.tensor.byteCount }
         let after = quantizer.steps.reduce(0) { $0 + $1.byteCount }
-        func name(_ step: Quantizer.Step) -> String {
-            step.type?.rawValue ?? step.entry.dtype.rawValue.lowercased()
-        }
         if output.format == .json {
             let tensors = quantizer.steps.map { step -> JSONValue in
                 [
-                    "name": .string(step.entry.name), "from": .string(step.entry.dtype.rawValue.lowercased()),
-                    "to": .string(name(step)), "bytes": .integer(Int64(step.byteCount)),
+                    "name": .string(step.tensor.name),
+                    "from": .string(step.tensor.dtype.rawValue.lowercased()),
+                    "to": .string(step.typeName), "bytes": .integer(Int64(step.byteCount)),
                 ]
             }
             let object: JSONValue = [
@@ -129,9 +122,11 @@ struct QuantizeCommand: ParsableCommand {
         }
         if dryRun {
             for step in quantizer.steps {
-                let shape = step.entry.shape.map(String.init).joined(separator: " x ")
-                let was = step.entry.dtype.rawValue.lowercased()
-                Terminal.output("\(step.entry.name)  \(shape)  \(was) -> \(name(step))  \(step.byteCount)\n")
+                let shape = step.tensor.shape.map(String.init).joined(separator: " x ")
+                let was = step.tensor.dtype.rawValue.lowercased()
+                Terminal.output(
+                    "\(step.tensor.name)  \(shape)  \(was) -> \(step.typeName)  \(step.byteCount)\n"
+                )
             }
         }
         let megabytes = { (bytes: Int) in "\((Double(bytes) / 1e5).rounded() / 10) MB" }

@@ -66,6 +66,17 @@ struct ModelOptions: ParsableArguments {
     /// In which types the matrices run.
     var policy: WeightPolicy { WeightPolicy(language: weights, vision: visionWeights) }
 
+    /// The model, loaded; a bar shows how far that is.
+    ///
+    /// - Throws: `DeepSeekVLError`.
+    func host() throws(DeepSeekVLError) -> ModelHost {
+        defer { Terminal.clearProgress() }
+        return try ModelHost(model, threads: threads, compute: compute, weights: policy, cacheType: cacheType)
+        {
+            Terminal.progress("loading", $0, of: $1)
+        }
+    }
+
     func validate() throws {
         if let threads, !(1...256).contains(threads) {
             throw ValidationError("--threads: expected a whole number from 1 to 256, found \(threads)")
