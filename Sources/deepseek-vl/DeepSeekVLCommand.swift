@@ -31,6 +31,7 @@ struct DeepSeekVLCommand: ParsableCommand {
             ConvertCommand.self,
             QuantizeCommand.self,
             ImatrixCommand.self,
+            GPTQCommand.self,
             VerifyCommand.self,
             TokenizeCommand.self,
             PreprocessCommand.self,

@@ -28,6 +28,12 @@ package struct Decoder: LanguageModel {
     let norm: RMSNorm
     let head: Linear
     private let owner: WeightOwner
+    /// Where the layers lie in the checkpoint, and how one is made of what lies there.
+    let layersPath: String
+    let makeLayer: LayerMaker
+
+    /// Makes the layer of a number from its place in the checkpoint.
+    typealias LayerMaker = @Sendable (Int, Weights) throws(LoadError) -> DecoderLayer
 
     /// Reads `model.embed_tokens`, `model.layers.*`, `model.norm` and `lm_head`.
     ///
@@ -38,10 +44,12 @@ package struct Decoder: LanguageModel {
         _ sizes: DecoderSizes,
         _ weights: Weights,
         onLayer: (Int) -> Void,
-        layer: (Int, Weights) throws(LoadError) -> DecoderLayer
+        layer: @escaping LayerMaker
     ) throws(LoadError) {
         self.sizes = sizes
         let model = weights["model"]
+        makeLayer = layer
+        layersPath = model["layers"].path
         embedding = try model["embed_tokens"].matrix("weight", sizes.vocabularySize, sizes.hiddenSize)
         var layers: [DecoderLayer] = []
         for index in 0..<sizes.layers {

@@ -13,6 +13,8 @@ package enum ConvertError: Error, CustomStringConvertible {
     case inexpressible(file: String, what: String, expected: String, found: String)
     /// The importance matrix is not of this model.
     case importance(MeasureError)
+    /// A calibration does not fit the model.
+    case calibration(MeasureError)
     /// The file to write exists.
     case exists(file: String)
 
@@ -20,7 +22,7 @@ package enum ConvertError: Error, CustomStringConvertible {
         switch self {
         case .load(let error): error.description
         case .format(let error): error.description
-        case .importance(let error): error.description
+        case .importance(let error), .calibration(let error): error.description
         case .source(let file, let expected, let found): "\(file): expected \(expected), found \(found)"
         case .inexpressible(let file, let what, let expected, let found):
             "\(file): '\(what)': expected \(expected), which a GGUF file can say, found \(found)"
