@@ -5,30 +5,46 @@ import VLTensor
 ///
 /// Rows are rounded alone and sums have one order, so the codes do not depend on the number of threads.
 struct ErrorFeedback {
+    private let values: Matrix
     private let factor: FeedbackFactor
     private let form: vl_gptq_form
     private let groupSize: Int
     private let order: GPTQOptions.Order
     private let run: Run
+    /// Grids of groups of neighbours that were found before; nil where they are found on the way.
+    private let grids: [vl_gptq_grid]?
     /// Columns that are rounded together: whole groups where these are found on the way.
     private let blockSize: Int
 
     private static let leastBlock = 128
 
-    init(_ factor: FeedbackFactor, _ form: vl_gptq_form, _ options: GPTQOptions, _ run: Run) {
+    /// - Parameters:
+    ///   - values: the matrix that is to be rounded, [rows, columns].
+    ///   - grids: [rows, groups], each group's, of neighbouring columns; nil finds them as the options say.
+    init(
+        _ values: Matrix,
+        _ factor: FeedbackFactor,
+        _ form: vl_gptq_form,
+        _ options: GPTQOptions,
+        grids: [vl_gptq_grid]? = nil,
+        _ run: Run
+    ) {
+        self.values = values
         self.factor = factor
         self.form = form
         self.run = run
         (groupSize, order) = (options.groupSize, options.order)
+        let isFound = grids == nil && options.order == .activation
+        self.grids = isFound ? Self.findGrids(values, factor, form, options, run) : grids
         let whole = (Self.leastBlock + groupSize - 1) / groupSize * groupSize
-        blockSize = options.order == .activation ? Self.leastBlock : whole
+        blockSize = self.grids == nil ? whole : Self.leastBlock
     }
 
-    /// Rounds a matrix, [rows, columns].
-    func round(_ values: Matrix) -> RoundedMatrix {
+    /// The rounded matrix.
+    func round() -> RoundedMatrix {
         let (rows, columns) = (values.rows, values.columns)
         var result = RoundedMatrix(rows: rows, columns: columns, groupSize: groupSize)
-        if order == .activationGroups {
+        if grids == nil, order == .activationGroups {
             for (place, column) in factor.order.enumerated() {
                 result.groupOf[Int(column)] = Int32(place / groupSize)
             }
@@ -48,10 +64,10 @@ struct ErrorFeedback {
         nonisolated(unsafe) let codes = codeBase.bindMemory(to: UInt8.self, capacity: rows * columns)
         var losses = [Double](repeating: 0, count: rows)
         let groups = result.groups
+        if let grids { result.grids = grids }
         result.grids.withUnsafeMutableBufferPointer { buffer in
             guard let gridBase = buffer.baseAddress else { return }
             nonisolated(unsafe) let grids = gridBase
-            if order == .activation { findGrids(values, grids) }
             eachBlock(errors, &losses) { block, row, fed, scratch in
                 let place = row * columns + Int(block.first)
                 return withUnsafePointer(to: block) {
@@ -78,13 +94,13 @@ struct ErrorFeedback {
         }
         let rounded = losses.reduce(0, +)
         let plain = RoundedMatrix.nearest(values, form, groupSize: groupSize, run)
-        result.errors = (rounded, loss(of: plain, values), loss(ofErrors: weights.matrix))
+        result.errors = (rounded, loss(of: plain), loss(ofErrors: weights.matrix))
         withExtendedLifetime((errorMemory, codeMemory, weights.memory)) {}
         return result
     }
 
     /// The output's squared error with other codes.
-    func loss(of rounded: RoundedMatrix, _ values: Matrix) -> Double {
+    func loss(of rounded: RoundedMatrix) -> Double {
         let memory = WeightBuffer(byteCount: values.rows * values.columns * 4)
         guard let base = memory.bytes.baseAddress else { return 0 }
         let errors = Matrix(
@@ -129,30 +145,36 @@ struct ErrorFeedback {
         return (result, memory)
     }
 
-    /// Finds the grids of groups of neighbours from the weights as they are.
-    private func findGrids(_ values: Matrix, _ grids: UnsafeMutablePointer<vl_gptq_grid>) {
-        let columns = values.columns
-        let groups = (columns + groupSize - 1) / groupSize
+    /// The grids of groups of neighbours, found from the weights as they are.
+    private static func findGrids(
+        _ values: Matrix,
+        _ factor: FeedbackFactor,
+        _ form: vl_gptq_form,
+        _ options: GPTQOptions,
+        _ run: Run
+    ) -> [vl_gptq_grid] {
+        let (columns, size) = (values.columns, options.groupSize)
+        let groups = (columns + size - 1) / size
         var importance = [Float](repeating: 0, count: columns)
         for (place, column) in factor.order.enumerated() {
             importance[Int(column)] = factor.curvature[place]
         }
-        importance.withUnsafeBufferPointer { importance in
-            guard let importanceBase = importance.baseAddress else { return }
-            nonisolated(unsafe) let (importance, grids) = (importanceBase, grids)
-            run.pool.parallel(values.rows) { row in
-                for group in 0..<groups {
-                    let first = group * groupSize
-                    grids[row * groups + group] = vl_gptq_search(
-                        form,
-                        values[row: row] + first,
-                        importance + first,
-                        Int64(min(groupSize, columns - first)),
-                        nil
-                    )
+        var result = [vl_gptq_grid](repeating: vl_gptq_grid(), count: values.rows * groups)
+        result.withUnsafeMutableBufferPointer { buffer in
+            importance.withUnsafeBufferPointer { importance in
+                guard let base = buffer.baseAddress, let importanceBase = importance.baseAddress else { return }
+                nonisolated(unsafe) let (grids, importance) = (base, importanceBase)
+                run.pool.parallel(values.rows) { row in
+                    for group in 0..<groups {
+                        let first = group * size
+                        let count = Int64(min(size, columns - first))
+                        grids[row * groups + group] =
+                            vl_gptq_search(form, values[row: row] + first, importance + first, count, nil)
+                    }
                 }
             }
         }
+        return result
     }
 
     /// Goes over the columns block by block and, within a block, over the rows, on all threads.
@@ -202,7 +224,7 @@ struct ErrorFeedback {
                 let block = vl_gptq_block(
                     first: Int64(first),
                     count: Int64(count),
-                    group: order == .activation ? 0 : Int64(groupSize),
+                    group: grids == nil ? Int64(groupSize) : 0,
                     form: form,
                     feedback: UnsafePointer(turned.pointer),
                     curvature: UnsafePointer(curvature),

@@ -259,7 +259,7 @@ package final class GPTQuantizer {
         let grid = form.grid(isSymmetric: options.isSymmetric)
         let matrix: RoundedMatrix
         if let factor {
-            matrix = ErrorFeedback(factor, grid, options, run).round(values)
+            matrix = ErrorFeedback(values, factor, grid, options, run).round()
             step.damping = factor.damping
             if let errors = matrix.errors, errors.whole > 0 {
                 step.error = (errors.rounded / errors.whole, errors.nearest / errors.whole)
