@@ -337,8 +337,9 @@ import VLText
         #expect(file["general.file_type"]?.asInt == (isSymmetric ? 2 : 3))
         #expect(try Reply(path).ids == Reply(source).ids)
         // The values are near those of the source: the blocks are filled as readers take them apart.
-        let was = try #require(GGUF.open(source).entries.first { $0.name == blocks[0].name })
-        let original = try GGUF.open(source).file.bytes[was.range]
+        let unquantized = try GGUF.open(source)
+        let was = try #require(unquantized.entries.first { $0.name == blocks[0].name })
+        let original = unquantized.file.bytes[was.range]
         let count = was.range.count / 4
         var decoded = [Float](repeating: 0, count: count)
         file.file.bytes[blocks[0].range].withUnsafeBytes {
@@ -355,6 +356,21 @@ import VLText
             let same = try #require(smaller.entries.first { $0.name == blocks[0].name })
             #expect(smaller.file.bytes[same.range].elementsEqual(file.file.bytes[blocks[0].range]))
         }
+    }
+
+    @Test("a folder and a GGUF file of the same model say the same, which is near what the model says")
+    func bothFiles() throws {
+        let run = Run(pool: ThreadPool(threads: 2), compute: .float32)
+        let source = checkpoint("llm-linear")
+        try GGUFConverter(source, type: .float32, run: run).write(scratch("source.gguf"))
+        var options = options
+        options.groupSize = 32
+        try quantizer(source, options).writeFolder(scratch("out")) { _, _ in }
+        try quantizer(scratch("source.gguf"), blocks: true, options)
+            .writeGGUF(scratch("small.gguf"), replaces: false) { _, _ in }
+        let (folder, file) = try (Reply(scratch("out")), Reply(scratch("small.gguf")))
+        #expect(relativeError(folder.logits, file.logits) < 1e-3)
+        #expect(relativeError(folder.logits, try Reply(source).logits) < 0.35)
     }
 
     @Test("what is quantized already is refused, and nothing is left")
