@@ -44,7 +44,7 @@ package struct PackedFormat: Sendable, Equatable {
         let language = try folder.config.object("language_config")
         for config in [folder.config, language] {
             guard let found = try config?.object("quantization_config") else { continue }
-            try self.init(found, method: nil)
+            try self.init(found)
             return
         }
         guard hasCodes else { return nil }
@@ -57,7 +57,7 @@ package struct PackedFormat: Sendable, Equatable {
     }
 
     /// - Parameter method: what it is where the object does not say it.
-    init(_ config: ConfigReader, method: String?) throws(LoadError) {
+    package init(_ config: ConfigReader, method: String? = nil) throws(LoadError) {
         func refuse(_ what: String, _ known: String) -> LoadError {
             .unsupported(file: config.file, what: what, known: known)
         }

@@ -116,7 +116,7 @@ extension PackedMatrix {
                 )
                 // The fifth bits of eight bytes, gathered by a product into its highest byte.
                 func high(_ bytes: UInt64) -> UInt32 {
-                    UInt32(truncatingIfNeeded: (bytes >> 4 & ones) &* 0x0102_0408_1020_4080 >> 56)
+                    UInt32(truncatingIfNeeded: ((bytes >> 4 & ones) &* 0x0102_0408_1020_4080) >> 56)
                 }
                 let bits = high(eights.0) | high(eights.1) << 8 | high(eights.2) << 16 | high(eights.3) << 24
                 codes.storeBytes(of: bits.littleEndian, as: UInt32.self)
