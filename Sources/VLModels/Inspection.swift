@@ -156,7 +156,8 @@ package struct Inspection {
         }
         facts = try supported { () throws(LoadError) in try family.facts(folder.config) }
         let hasCodes = packedLayers > 0
-        packing = try supported { () throws(LoadError) in try PackedFormat(folder, hasCodes: hasCodes) } ?? nil
+        packing =
+            try supported { () throws(LoadError) in try PackedFormat(folder, hasCodes: hasCodes) } ?? nil
         guard try folder.bytes("tokenizer.json") != nil, facts != nil else { return }
         let found = try supported { () throws(LoadError) in try family.processor(folder) }
         guard let (processor, ends) = found else { return }

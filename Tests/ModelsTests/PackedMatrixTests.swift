@@ -162,7 +162,10 @@ import VLTestSupport
             (#"{"bits": 4, "group_size": 32}"#, #"'quant_method': expected "gptq" or "awq", found nothing"#),
             (#"{"quant_method": 4}"#, "'quant_method': expected a text, found"),
             (#"{"quant_method": "gptq", "bits": 8, "group_size": 32}"#, "'bits': expected 4, found 8"),
-            (#"{"quant_method": "gptq", "group_size": 32}"#, "'bits': expected a whole number, found nothing"),
+            (
+                #"{"quant_method": "gptq", "group_size": 32}"#,
+                "'bits': expected a whole number, found nothing"
+            ),
             (
                 #"{"quant_method": "gptq", "bits": 4, "group_size": 0}"#,
                 "'group_size': expected -1 or a number above 0, found 0"
@@ -258,7 +261,9 @@ import VLTestSupport
 
     @Test(
         "a missing tensor of a layer is named",
-        arguments: [("gptq-act", "qzeros"), ("gptq-act", "scales"), ("gptq-act", "g_idx"), ("awq-gemm", "qzeros")]
+        arguments: [
+            ("gptq-act", "qzeros"), ("gptq-act", "scales"), ("gptq-act", "g_idx"), ("awq-gemm", "qzeros"),
+        ]
     )
     func missing(_ name: String, _ part: String) throws {
         let store = try changed(name) { $0 == part ? nil : OutgoingTensor($1) }
@@ -294,7 +299,8 @@ import VLTestSupport
         }
         let words = try refusal(name, store)
         #expect(
-            words == "model.safetensors: tensor '\(name).layer.\(part)': expected shape \(wanted), found \(shape)"
+            words
+                == "model.safetensors: tensor '\(name).layer.\(part)': expected shape \(wanted), found \(shape)"
         )
     }
 

@@ -104,7 +104,11 @@ package struct PackedFormat: Sendable, Equatable {
         let (actOrder, symmetric, hasZeros) = (try flag("desc_act"), try flag("sym"), try flag("zero_point"))
         hasActOrder = stated == "gptq" && actOrder == true
         isSymmetric = stated == "gptq" ? symmetric : hasZeros.map { !$0 }
-        if case .object(let rules)? = config["dynamic"] { isDynamic = !rules.isEmpty } else { isDynamic = false }
+        if case .object(let rules)? = config["dynamic"] {
+            isDynamic = !rules.isEmpty
+        } else {
+            isDynamic = false
+        }
     }
 
     private static func lowercased(_ text: String) -> String {

@@ -97,7 +97,10 @@ extension PackedMatrix {
     ///   - wanted: the matrix's type, or Q5_0, which holds what Q4_0 does.
     ///   - target: `wanted.rowBytes(columns)` bytes.
     package func writeBlocks(row: Int, as wanted: DType, into target: UnsafeMutableRawPointer) {
-        precondition(type.isBlock && (wanted == type || wanted == .q5_0), "\(type.rawValue) as \(wanted.rawValue)")
+        precondition(
+            type.isBlock && (wanted == type || wanted == .q5_0),
+            "\(type.rawValue) as \(wanted.rawValue)"
+        )
         let ones: UInt64 = 0x0101_0101_0101_0101
         let blockBytes = wanted.rowBytes(32)
         for block in 0..<columns / 32 {

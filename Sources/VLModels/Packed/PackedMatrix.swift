@@ -58,7 +58,11 @@ package struct PackedMatrix: Sendable {
             )
         }
         guard !stem.hasSuffix("embed_tokens") else {
-            throw .unsupported(file: codes.file, what: "a packed embedding ('\(codes.name)')", known: "layers")
+            throw .unsupported(
+                file: codes.file,
+                what: "a packed embedding ('\(codes.name)')",
+                known: "layers"
+            )
         }
         let (rows, columns) = (shape[0], shape[1])
         func words(_ count: Int) -> Int { (count + 7) / 8 }
