@@ -74,7 +74,7 @@ package final class WeightStore: Sendable {
     /// Opens the checkpoint that a folder holds, or that one file is.
     ///
     /// A folder holds `model.safetensors.index.json` and the shards that it lists, or else
-    /// `model.safetensors`. A file is a safetensors file, an index (a name that ends in `.json`) whose shards
+    /// `model.safetensors`, or else one safetensors file of any name (AutoGPTQ names it after bits and groups). A file is a safetensors file, an index (a name that ends in `.json`) whose shards
     /// lie beside it, or a GGUF file (a name that ends in `.gguf`, or its first bytes).
     ///
     /// - Throws: `FormatError.noCheckpoint` for a folder without any of these files.
@@ -87,6 +87,11 @@ package final class WeightStore: Sendable {
         let (index, single) = ("model.safetensors.index.json", "model.safetensors")
         if try FileKind.of(folder + index) != nil { return try openIndex(folder + index, as: path) }
         if try FileKind.of(folder + single) != nil { return try openSingle(folder + single, as: path) }
+        if let names = try FileContents.names(in: folder, endingIn: ".safetensors"), names.count == 1,
+            try FileKind.of(folder + names[0]) == .file
+        {
+            return try openSingle(folder + names[0], as: path)
+        }
         throw .noCheckpoint(folder: path, wanted: [index, single])
     }
 

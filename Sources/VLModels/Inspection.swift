@@ -38,6 +38,8 @@ package struct Inspection {
     /// Why the model cannot be loaded although its files are sound; nil if it can, or if nothing says what it is.
     package private(set) var unsupported: String?
     package private(set) var tokenizer: TokenizerFacts?
+    /// How the linear layers are packed (GPTQ, AWQ); nil for a checkpoint of plain tensors.
+    package private(set) var packing: PackedFormat?
     /// The name of the chat template; nil for none, or one that is not known.
     package private(set) var chatTemplate: String?
     /// Whether the files hold a chat template at all.
@@ -153,6 +155,9 @@ package struct Inspection {
             return
         }
         facts = try supported { () throws(LoadError) in try family.facts(folder.config) }
+        let hasCodes = packedLayers > 0
+        packing =
+            try supported { () throws(LoadError) in try PackedFormat(folder, hasCodes: hasCodes) } ?? nil
         guard try folder.bytes("tokenizer.json") != nil, facts != nil else { return }
         let found = try supported { () throws(LoadError) in try family.processor(folder) }
         guard let (processor, ends) = found else { return }
@@ -189,8 +194,17 @@ package struct Inspection {
 
     // MARK: Sums
 
-    /// Numbers in all tensors.
-    package var parameters: Int { tensors.reduce(0) { $0 + $1.elementCount } }
+    /// Packed layers.
+    package var packedLayers: Int { tensors.count { $0.name.hasSuffix(WeightStore.codesEnding) } }
+
+    /// Numbers in all tensors; of packed layers, codes, eight to a word.
+    package var parameters: Int {
+        guard packing != nil else { return tensors.reduce(0) { $0 + $1.elementCount } }
+        return tensors.reduce(0) { sum, tensor in
+            if tensor.name.hasSuffix(WeightStore.codesEnding) { return sum + 8 * tensor.elementCount }
+            return WeightStore.isBesideCodes(tensor.name) ? sum : sum + tensor.elementCount
+        }
+    }
 
     /// Bytes of all tensors.
     package var bytes: Int { tensors.reduce(0) { $0 + $1.byteCount } }

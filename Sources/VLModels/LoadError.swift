@@ -14,6 +14,8 @@ package enum LoadError: Error, CustomStringConvertible {
     case shape(name: String, expected: [Int], found: [Int], file: String)
     /// A tensor has a type that this model cannot use.
     case type(name: String, found: String, file: String)
+    /// A tensor of a packed layer holds something else than its place asks for.
+    case content(name: String, expected: String, found: String, file: String)
     /// A tensor's rows are no whole blocks of its type.
     case blocks(name: String, type: String, columns: Int, file: String)
     /// Tensors that nothing in the model reads.
@@ -42,6 +44,8 @@ package enum LoadError: Error, CustomStringConvertible {
         case .type(let name, let found, let file):
             "\(file): tensor '\(name)': expected a type of "
                 + DType.allCases.map { $0.rawValue.uppercased() }.joined(separator: " ") + ", found \(found)"
+        case .content(let name, let expected, let found, let file):
+            "\(file): tensor '\(name)': expected \(expected), found \(found)"
         case .blocks(let name, let type, let columns, let file):
             "\(file): tensor '\(name)': expected rows of whole \(type) blocks, found rows of \(columns)"
         case .unknownTensors(let names, let count, let file):

@@ -121,10 +121,13 @@ package enum Registry {
         } catch {
             throw .format(error)
         }
-        let source = CheckpointWeights(store)
+        let packing = try PackedFormat(folder, hasCodes: store.hasCodes)
+        let source = CheckpointWeights(store, packing: packing, run: run)
         let loader = WeightLoader(source, run, policy: policy)
-        let network = try family.network(folder.config, Weights(loader), onLayer: onLayer)
+        var network = try family.network(folder.config, Weights(loader), onLayer: onLayer)
         try source.requireAllRead(except: family.isUnused)
+        // The embedding, which stands for the matrices elsewhere, is not packed.
+        if let type = source.packedType, policy.language == nil { network.weightType = type }
         return LoadedModel(
             name: folder.path.split(separator: "/").last.map(String.init) ?? folder.path,
             architecture: folder.modelType,

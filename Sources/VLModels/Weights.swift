@@ -8,12 +8,21 @@ package struct SourceTensor {
     package let shape: [Int]
     /// File that it lies in, for messages.
     package let file: String
+    /// For each column as it lies there, its place in the matrix: a permutation; nil if it is the same.
+    package let order: [Int32]?
 
-    package init(pointer: UnsafeRawPointer, type: DType, shape: [Int], file: String) {
+    package init(
+        pointer: UnsafeRawPointer,
+        type: DType,
+        shape: [Int],
+        file: String,
+        order: [Int32]? = nil
+    ) {
         self.pointer = pointer
         self.type = type
         self.shape = shape
         self.file = file
+        self.order = order
     }
 }
 
@@ -49,6 +58,8 @@ package final class WeightLoader {
     private let run: Run
     private let arena = WeightArena()
     private var buffers: [WeightBuffer] = []
+    /// Orders of columns that matrices have: those that read the same input share theirs, and products look for that.
+    private var orders: [[Int32]: UnsafePointer<Int32>] = [:]
     /// Names of the matrices that were handed out, as the model asks for them; `WeightMatrix.Origin` counts in it.
     package private(set) var names: [String] = []
     /// Bytes of the weights that were handed out, in the form in which they run.
@@ -93,9 +104,31 @@ package final class WeightLoader {
         guard let place = arena.allocate(size) else {
             throw .memory(what: name, needed: size, available: 0)
         }
-        run.pack(found.pointer, found.type, rows: rows, columns: columns, as: type, into: place)
+        let order = try inputOrder(found.order, name)
+        run.pack(found.pointer, found.type, rows: rows, columns: columns, as: type, order: order, into: place)
         source.release(name)
-        return WeightMatrix(place, type: type, rows: rows, columns: columns, origin: origin)
+        return WeightMatrix(
+            place,
+            type: type,
+            rows: rows,
+            columns: columns,
+            origin: origin,
+            // In another type the columns are where they belong.
+            inputOrder: type == found.type ? order : nil
+        )
+    }
+
+    /// An order of columns where products find it, one for all that are equal.
+    private func inputOrder(_ order: [Int32]?, _ name: String) throws(LoadError) -> UnsafePointer<Int32>? {
+        guard let order else { return nil }
+        if let known = orders[order] { return known }
+        guard let place = arena.allocate(order.count * 4) else {
+            throw .memory(what: name, needed: order.count * 4, available: 0)
+        }
+        let start = place.bindMemory(to: Int32.self, capacity: order.count)
+        for (index, column) in order.enumerated() { start[index] = column }
+        orders[order] = UnsafePointer(start)
+        return orders[order]
     }
 
     /// Whether a matrix is the embedding of a model that has no output head beside it.

@@ -9,6 +9,7 @@ enum FileSelection {
     static let always = [
         "config.json", "generation_config.json", "processor_config.json", "preprocessor_config.json",
         "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "README.md", "LICENSE",
+        "quantize_config.json", "quant_config.json",
     ]
     /// The list of a checkpoint's parts.
     static let index = "model.safetensors.index.json"

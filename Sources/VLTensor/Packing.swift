@@ -8,6 +8,8 @@ extension Run {
     /// - Parameters:
     ///   - stored: [rows, columns] as files hold it: row after row, block formats unpacked.
     ///   - type: the wanted type; equal to `stored`'s to pack without loss.
+    ///   - order: for each stored column its place in the matrix, `columns` numbers; nil if it is the same. In another
+    ///     type, columns go to their places; in the same they stay, as `WeightMatrix.inputOrder` wants them.
     ///   - target: `WeightMatrix.byteCount` bytes.
     package func pack(
         _ stored: UnsafeRawPointer,
@@ -15,6 +17,7 @@ extension Run {
         rows: Int,
         columns: Int,
         as type: DType,
+        order: UnsafePointer<Int32>? = nil,
         into target: UnsafeMutableRawPointer
     ) {
         let groupRows = WeightMatrix.groupRows
@@ -32,12 +35,16 @@ extension Run {
                 }
                 return
             }
-            withUnsafeTemporaryAllocation(byteCount: columns * 4 + row * groupRows, alignment: 64) {
+            withUnsafeTemporaryAllocation(byteCount: columns * 8 + row * groupRows, alignment: 64) {
                 scratch in
                 guard let values = scratch.baseAddress?.assumingMemoryBound(to: Float.self) else { return }
-                let blocks = UnsafeMutableRawPointer(values + columns)
+                let decoded = order == nil ? values : values + columns
+                let blocks = UnsafeMutableRawPointer(values + 2 * columns)
                 for index in 0..<count {
-                    decode(stored + (first + index) * storedRow, storedType, count: columns, into: values)
+                    decode(stored + (first + index) * storedRow, storedType, count: columns, into: decoded)
+                    if let order {
+                        for column in 0..<columns { values[Int(order[column])] = decoded[column] }
+                    }
                     let out = type.isBlock ? blocks + index * row : place + index * row
                     if type.isBlock {
                         vl_encode(type.kernelType, values, nil, out, Int64(columns))

@@ -15,6 +15,10 @@ package struct WeightMatrix: @unchecked Sendable {
     package let columns: Int
     /// The tensor that it is or whose rows it shows; nil if nobody shall know.
     package let origin: Origin?
+    /// For each column, the one of an input that it multiplies: a permutation of `columns` numbers; nil if it is the same.
+    ///
+    /// GPTQ's act-order gives columns a scale in the order of their weight for the output, and blocks need neighbours.
+    package let inputOrder: UnsafePointer<Int32>?
 
     /// A tensor of a model's weights.
     ///
@@ -36,7 +40,8 @@ package struct WeightMatrix: @unchecked Sendable {
         type: DType,
         rows: Int,
         columns: Int,
-        origin: Origin? = nil
+        origin: Origin? = nil,
+        inputOrder: UnsafePointer<Int32>? = nil
     ) {
         precondition(rows >= 0 && columns >= 0, "a weight of \(rows) x \(columns)")
         precondition(columns % type.blockLength == 0, "\(columns) columns in blocks of \(type.blockLength)")
@@ -45,10 +50,16 @@ package struct WeightMatrix: @unchecked Sendable {
         self.rows = rows
         self.columns = columns
         self.origin = origin
+        self.inputOrder = inputOrder
     }
 
     /// The same matrix, whose products no observer sees.
-    package var unobserved: WeightMatrix { WeightMatrix(pointer, type: type, rows: rows, columns: columns) }
+    package var unobserved: WeightMatrix {
+        WeightMatrix(pointer, type: type, rows: rows, columns: columns, inputOrder: inputOrder)
+    }
+
+    /// The same matrix for inputs whose columns are in its order already; no observer sees its products.
+    var ordered: WeightMatrix { WeightMatrix(pointer, type: type, rows: rows, columns: columns) }
 
     /// Rows of a group of the packed form.
     package static var groupRows: Int { Int(VL_GROUP_ROWS) }
@@ -74,7 +85,14 @@ package struct WeightMatrix: @unchecked Sendable {
         let origin = origin.map {
             Origin(index: $0.index, firstRow: $0.firstRow + Int32(clamping: range.lowerBound))
         }
-        return WeightMatrix(start, type: type, rows: range.count, columns: columns, origin: origin)
+        return WeightMatrix(
+            start,
+            type: type,
+            rows: range.count,
+            columns: columns,
+            origin: origin,
+            inputOrder: inputOrder
+        )
     }
 }
 

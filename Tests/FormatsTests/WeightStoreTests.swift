@@ -36,6 +36,20 @@ import VLTestSupport
         #expect(try WeightStore.open(folder.path).files == ["part.safetensors"])
     }
 
+    @Test("a folder with one safetensors file of another name is opened, with two it is not")
+    func opensOtherName() throws {
+        let folder = try TemporaryFolder()
+        let tensor = SafetensorsWriter.Tensor(name: "t", dtype: .uint8, shape: [2], bytes: [1, 2])
+        let name = "gptq_model-4bit-128g.safetensors"
+        try SafetensorsWriter.write(folder(name), tensors: [tensor])
+        #expect(try WeightStore.open(folder.path).files == [name])
+        try SafetensorsWriter.write(folder("other.safetensors"), tensors: [tensor])
+        let wanted = ["model.safetensors.index.json", "model.safetensors"]
+        #expect(throws: FormatError.noCheckpoint(folder: folder.path, wanted: wanted)) {
+            try WeightStore.open(folder.path)
+        }
+    }
+
     @Test("bytes stay valid after the store is gone")
     func keepsMapping() throws {
         let folder = try TemporaryFolder()

@@ -141,7 +141,9 @@ import VLText
         let end = try #require(text.lastIndex(of: "}"))
         try (text[..<end] + #","quantization_config": {"quant_method": "fp8"}}"#)
             .write(toFile: config, atomically: true, encoding: .utf8)
-        refusal("'quantization_config': it is quantized already") { _ = try GGUFConverter(folder, run: run) }
+        refusal("config.json: quant_method \"fp8\" is not supported") {
+            _ = try GGUFConverter(folder, run: run)
+        }
         try FileManager.default.removeItem(atPath: folder + "/tokenizer.json")
         try text.write(toFile: config, atomically: true, encoding: .utf8)
         refusal("tokenizer.json") { _ = try GGUFConverter(folder, run: run) }

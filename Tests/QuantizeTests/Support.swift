@@ -45,8 +45,14 @@ struct Reply {
     let tokens: [Int]
     let logits: [Float]
 
-    init(_ path: String, weights: WeightPolicy = WeightPolicy()) throws {
-        let host = try ModelHost(path, threads: 2, compute: .float32, weights: weights)
+    init(
+        _ path: String,
+        weights: WeightPolicy = WeightPolicy(),
+        compute: Compute = .float32,
+        threads: Int = 2,
+        chunk: Int? = nil
+    ) throws {
+        let host = try ModelHost(path, threads: threads, compute: compute, weights: weights)
         let trace = Trace()
         host.run.trace = trace
         let processor = host.loaded.processor
@@ -60,6 +66,7 @@ struct Reply {
         ]
         var parameters = Parameters()
         parameters.maxTokens = 24
+        parameters.chunkSize = chunk
         let input = ConversationInput(form: .messages(messages), pictures: pictures)
         let answer = try #require(host.answer([input], parameters).first).answer
         ids = answer.promptTokens

@@ -31,7 +31,31 @@ struct ConversionPlan {
                 found: tensor.dtype.rawValue
             )
         }
-        let place = GGUFNames.place(inCheckpoint: tensor.name)
+        try add(tensor, tensor.name, tensor.shape, stored, nil)
+    }
+
+    /// Adds a packed layer of the checkpoint.
+    ///
+    /// - Parameters:
+    ///   - codes: the tensor with its codes.
+    ///   - name: what its matrix would be called.
+    /// - Throws: as for plain tensors.
+    mutating func add(
+        _ codes: StoredTensor,
+        named name: String,
+        _ matrix: PackedMatrix
+    ) throws(ConvertError) {
+        try add(codes, name, [matrix.rows, matrix.columns], matrix.type, matrix)
+    }
+
+    private mutating func add(
+        _ tensor: StoredTensor,
+        _ tensorName: String,
+        _ tensorShape: [Int],
+        _ stored: DType,
+        _ packed: PackedMatrix?
+    ) throws(ConvertError) {
+        let place = GGUFNames.place(inCheckpoint: tensorName)
         func matrix(_ name: String, _ shape: [Int], _ order: OutgoingMatrix.Order) -> OutgoingMatrix {
             OutgoingMatrix(
                 name: name,
@@ -39,7 +63,8 @@ struct ConversionPlan {
                 storedType: stored,
                 type: stored,
                 shape: shape,
-                order: order
+                order: order,
+                packed: packed.map { [$0] } ?? []
             )
         }
         if let slice = place.slice {
@@ -49,13 +74,24 @@ struct ConversionPlan {
             } else {
                 index = matrices.count
                 stacks[place.name] = index
-                names.append(tensor.name)
-                var stack = matrix(place.name, [network.experts] + tensor.shape, .asStored)
+                names.append(tensorName)
+                var stack = matrix(place.name, [network.experts] + tensorShape, .asStored)
                 // The others take their places below, in whatever order the files have them.
                 stack.parts = Array(repeating: tensor, count: network.experts)
+                if let packed { stack.packed = Array(repeating: packed, count: network.experts) }
                 matrices.append(stack)
             }
-            guard stored == matrices[index].storedType else {
+            let isPacked = !matrices[index].packed.isEmpty
+            if let packed, isPacked {
+                matrices[index].parts[slice] = tensor
+                matrices[index].packed[slice] = packed
+                // Q5_0 holds what Q4_0 does, and float32 everything.
+                if stored == .float32 || matrices[index].storedType == .q4_0 {
+                    matrices[index].storedType = stored
+                }
+                return
+            }
+            guard stored == matrices[index].storedType, packed == nil, !isPacked else {
                 throw .source(
                     file: tensor.file,
                     expected: "one type for all experts of '\(place.name)'",
@@ -65,9 +101,9 @@ struct ConversionPlan {
             matrices[index].parts[slice] = tensor
             return
         }
-        if let latent = network.latent, tensor.name.hasSuffix(".kv_b_proj.weight") {
+        if let latent = network.latent, tensorName.hasSuffix(".kv_b_proj.weight") {
             let stem = place.name.dropLast("kv_b.weight".utf8.count)
-            names += [tensor.name, tensor.name]
+            names += [tensorName, tensorName]
             matrices += [
                 matrix(
                     stem + "k_b.weight",
@@ -87,14 +123,24 @@ struct ConversionPlan {
             if place.name.hasSuffix(".attn_q.weight") { order = .turned(heads: turned.queries) }
             if place.name.hasSuffix(".attn_k.weight") { order = .turned(heads: turned.keys) }
         }
-        names.append(tensor.name)
-        matrices.append(matrix(place.name, tensor.shape, order))
+        names.append(tensorName)
+        matrices.append(matrix(place.name, tensorShape, order))
+    }
+
+    /// The type in which most of the packed layers go as they are; nil if none do.
+    var packedType: DType? {
+        var counts: [DType: Int] = [:]
+        for matrix in matrices where matrix.keepsCodes {
+            counts[matrix.type, default: 0] += matrix.rows * matrix.columns
+        }
+        return DType.allCases.filter { counts[$0] != nil }.max { counts[$0] ?? 0 < counts[$1] ?? 0 }
     }
 
     /// Decides in which types the tensors go.
     ///
     /// - Parameter hasHead: whether the checkpoint has an output head beside its embedding.
-    mutating func chooseTypes(hasHead: Bool) {
+    /// - Throws: `ConvertError.source` for packed columns whose order no file can say, if no type is asked for.
+    mutating func chooseTypes(hasHead: Bool) throws(ConvertError) {
         for index in matrices.indices {
             var matrix = matrices[index]
             let name = names[index]
@@ -110,6 +156,13 @@ struct ConversionPlan {
             // What the policy wants for rows that all blocks divide.
             let wanted = type(256)
             matrix.type = type(matrix.columns)
+            if matrix.hasOrder, keeps(name) {
+                throw .source(
+                    file: matrix.parts.first?.file ?? "",
+                    expected: "a type for '\(name)' (--type): blocks of a file have their columns in order",
+                    found: "columns in act-order"
+                )
+            }
             if matrix.type != wanted {
                 note(matrix, wanted, "its rows of \(matrix.columns) are no whole blocks")
             } else if wanted == .float16, !matrix.fitsFloat16(run) {
@@ -118,6 +171,11 @@ struct ConversionPlan {
             }
             matrices[index] = matrix
         }
+    }
+
+    /// Whether the policy leaves a matrix in whatever blocks it is.
+    private func keeps(_ name: String) -> Bool {
+        [DType.q4_0, .q5_0].allSatisfy { policy.type(of: name, stored: $0, columns: 256) == $0 }
     }
 
     private mutating func note(_ matrix: OutgoingMatrix, _ wanted: DType, _ reason: String) {

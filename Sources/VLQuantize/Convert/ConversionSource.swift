@@ -9,6 +9,8 @@ struct ConversionSource {
     private let folder: ModelFolder
     private let family: any ModelFamily.Type
     let store: WeightStore
+    /// Packed layers (GPTQ, AWQ) by the names that their matrices would have.
+    private let packed: [String: PackedMatrix]
     private let processor: any Processor
     private let ends: [Int32]
     private let form: GGUFForm
@@ -23,14 +25,6 @@ struct ConversionSource {
         if !form.isTextOnly { form.turnsRows = false }
         self.form = form
         let folder = try GGUFConverter.loading { () throws(LoadError) in try ModelFolder(path) }
-        guard folder.config["quantization_config"] == nil || folder.config.isNull("quantization_config")
-        else {
-            throw .source(
-                file: "config.json",
-                expected: "a checkpoint of floating-point numbers",
-                found: "'quantization_config': it is quantized already"
-            )
-        }
         self.folder = folder
         family = try GGUFConverter.loading { () throws(LoadError) in try Registry.family(folder.modelType) }
         let family = family
@@ -44,23 +38,33 @@ struct ConversionSource {
             throw .format(error)
         }
         let store = store
-        let hasEyes = try GGUFConverter.loading { () throws(LoadError) in
-            let source = CheckpointWeights(store)
+        let (hasEyes, packed) = try GGUFConverter.loading { () throws(LoadError) in
+            // Without threads: packed layers are checked, and not unpacked.
+            let packing = try PackedFormat(folder, hasCodes: store.hasCodes)
+            let source = CheckpointWeights(store, packing: packing)
             let network = try family.network(folder.config, Weights(WeightLoader(source, run))) { _, _ in }
             try source.requireAllRead(except: family.isUnused)
-            return network.vision != nil
+            return (network.vision != nil, source.packed)
         }
+        self.packed = packed
         sees = hasEyes && !form.isTextOnly
     }
 
-    /// Whether a tensor of the checkpoint goes into the file.
+    /// Whether a tensor of the checkpoint goes into the file, under the name of its matrix if it has the codes of one.
     func takes(_ tensor: String) -> Bool {
-        guard !family.isUnused(tensor) else { return false }
-        return !form.isTextOnly || GGUFNames.isLanguage(tensor)
+        guard !family.isUnused(tensor), !store.isIdleBias(tensor) else { return false }
+        if !packed.isEmpty, WeightStore.isBesideCodes(tensor) { return false }
+        return !form.isTextOnly || GGUFNames.isLanguage(WeightStore.packedWeight(tensor) ?? tensor)
+    }
+
+    /// The packed layer whose codes a tensor has; nil for other tensors.
+    func packed(_ tensor: String) -> (name: String, matrix: PackedMatrix)? {
+        guard let name = WeightStore.packedWeight(tensor), let matrix = packed[name] else { return nil }
+        return (name, matrix)
     }
 
     /// Whether there is an output head beside the embedding.
-    var hasHead: Bool { store.names.contains { $0.hasSuffix("lm_head.weight") } }
+    var hasHead: Bool { (store.names + packed.keys).contains { $0.hasSuffix("lm_head.weight") } }
 
     /// What the file says of the network.
     ///
@@ -118,7 +122,8 @@ struct ConversionSource {
         if sees {
             for (file, key) in GGUFDocuments.keys {
                 guard let bytes = try bytes(file) else { continue }
-                pairs.append((key, .text(String(decoding: bytes, as: UTF8.self))))
+                let text = file == "config.json" ? try plainConfiguration(bytes) : bytes
+                pairs.append((key, .text(String(decoding: text, as: UTF8.self))))
             }
         }
         if let template {
@@ -128,6 +133,23 @@ struct ConversionSource {
             pairs.append(("tokenizer.chat_template", .text(Self.template)))
         }
         return pairs
+    }
+
+    /// A configuration that does not say how layers are packed: those of the file are not.
+    private func plainConfiguration(_ bytes: [UInt8]) throws(ConvertError) -> [UInt8] {
+        guard !packed.isEmpty else { return bytes }
+        let key = "quantization_config"
+        do throws(JSONError) {
+            guard case .object(var config) = try JSONValue(parsing: bytes) else { return bytes }
+            config[key] = nil
+            if case .object(var language)? = config["language_config"] {
+                language[key] = nil
+                config["language_config"] = .object(language)
+            }
+            return JSONWriter.encode(.object(config))
+        } catch {
+            throw .format(.json(file: "config.json", error))
+        }
     }
 
     /// Whether plain texts begin with the begin token: the family's processor may do it whatever the tokenizer's

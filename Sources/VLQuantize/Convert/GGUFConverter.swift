@@ -65,10 +65,16 @@ package struct GGUFConverter {
         let source = try ConversionSource(path, form, run)
         network = try source.network()
         var plan = ConversionPlan(network, policy, run)
-        for tensor in source.store.all where source.takes(tensor.name) { try plan.add(tensor) }
-        plan.chooseTypes(hasHead: source.hasHead)
+        for tensor in source.store.all where source.takes(tensor.name) {
+            if let (name, matrix) = source.packed(tensor.name) {
+                try plan.add(tensor, named: name, matrix)
+            } else {
+                try plan.add(tensor)
+            }
+        }
+        try plan.chooseTypes(hasHead: source.hasHead)
         (matrices, fallbacks) = (plan.matrices, plan.fallbacks)
-        metadata = try source.metadata(network, name: name, type)
+        metadata = try source.metadata(network, name: name, type ?? plan.packedType)
     }
 
     /// Writes the file, which stands under its name only when it is whole.

@@ -19,11 +19,13 @@ struct OutgoingMatrix {
     let name: String
     /// One stored tensor, or those of all experts in turn.
     var parts: [StoredTensor]
-    let storedType: DType
+    var storedType: DType
     var type: DType
     /// Sizes, outermost first.
     var shape: [Int]
     var order = Order.asStored
+    /// What the parts hold if they are the codes of packed layers; else empty.
+    var packed: [PackedMatrix] = []
     /// How much each column matters, for each of the stacked matrices; nil treats all alike.
     var importance: [Float]?
 
@@ -33,11 +35,21 @@ struct OutgoingMatrix {
     var columns: Int { shape.last ?? 1 }
     var rows: Int { shape.dropLast().reduce(1, *) }
 
+    /// Whether columns of a packed layer lie in an order of their own.
+    var hasOrder: Bool { packed.contains { $0.order != nil } }
+
+    /// Whether blocks are written that hold a packed layer's numbers as they are.
+    var keepsCodes: Bool { !packed.isEmpty && type == storedType && type.isBlock && !hasOrder }
+
     /// The values of a row.
     private func read(_ row: Int, _ run: Run, into values: UnsafeMutablePointer<Float>) {
         let columns = columns
         func decode(_ part: Int, _ row: Int, _ columns: Int, from column: Int = 0, count: Int, to place: Int)
         {
+            if !packed.isEmpty {
+                let range = column..<column + count
+                return packed[part].writeValues(row: row, columns: range, run, into: values + place)
+            }
             guard let base = parts[part].bytes.baseAddress else { return }
             // Rows of codes are taken whole.
             if storedType.isBlock {
@@ -48,14 +60,9 @@ struct OutgoingMatrix {
             run.decode(start, storedType, count: count, into: values + place)
         }
         switch order {
-        case .asStored:
-            let each = rows / parts.count
-            decode(row / each, row % each, columns, count: columns, to: 0)
-        case .turned(let heads):
-            let size = rows / heads
-            let within = row % size
-            let from = row / size * size + within / 2 + within % 2 * (size / 2)
-            decode(0, from, columns, count: columns, to: 0)
+        case .asStored, .turned:
+            let (part, from) = source(row)
+            decode(part, from, columns, count: columns, to: 0)
         case .latentKeys(let latent):
             let first = row / latent.rank * (latent.plainSize + latent.valueSize)
             for index in 0..<latent.plainSize {
@@ -67,6 +74,17 @@ struct OutgoingMatrix {
                 head * (latent.plainSize + latent.valueSize) + latent.plainSize + row % latent.valueSize
             decode(0, from, latent.rank, count: latent.rank, to: 0)
         }
+    }
+
+    /// The part that holds a whole row, and the row's number there.
+    private func source(_ row: Int) -> (part: Int, row: Int) {
+        if case .turned(let heads) = order {
+            let size = rows / heads
+            let within = row % size
+            return (0, row / size * size + within / 2 + within % 2 * (size / 2))
+        }
+        let each = rows / parts.count
+        return (row / each, row % each)
     }
 
     /// Whether float16 can hold all values that the tensor has.
@@ -106,9 +124,14 @@ struct OutgoingMatrix {
         let batch = max(1, min(rows, Self.batchBytes / (columns * 4)))
         let buffer = WeightBuffer(byteCount: batch * rowBytes)
         guard let start = buffer.bytes.baseAddress else { return }
+        let keepsCodes = keepsCodes
         for first in stride(from: 0, to: rows, by: batch) {
             let count = min(batch, rows - first)
             run.pool.parallel(count) { index in
+                if keepsCodes {
+                    let (part, row) = source(first + index)
+                    return packed[part].writeBlocks(row: row, as: type, into: start + index * rowBytes)
+                }
                 withUnsafeTemporaryAllocation(of: Float.self, capacity: columns) { values in
                     guard let values = values.baseAddress else { return }
                     read(first + index, run, into: values)

@@ -12,6 +12,12 @@ package struct Activations {
         var roundedStride = 0
         /// Quantized to 8 bits, rows of `vl_q8_row_bytes`.
         var quantized: UnsafeMutableRawPointer?
+        /// Some rows with their columns in the order that a product asked for last, and the forms of these.
+        var order: UnsafePointer<Int32>?
+        var orderedFirst = 0
+        var orderedCount = 0
+        var ordered: UnsafeMutablePointer<Float>?
+        var orderedForms: UnsafeMutablePointer<Forms>?
     }
 
     package let matrix: Matrix
@@ -86,6 +92,35 @@ extension Run {
         return made
     }
 
+    /// Some rows of `x` with their columns in a matrix's order.
+    ///
+    /// What was made last is kept: matrices that read the same input have, as a rule, the same order.
+    private func ordered(
+        _ x: Activations,
+        _ rows: Range<Int>,
+        _ order: UnsafePointer<Int32>
+    ) -> Activations {
+        let (known, columns) = (x.forms.pointee, x.matrix.columns)
+        if known.order == order, known.orderedFirst == rows.lowerBound, known.orderedCount == rows.count,
+            let made = known.ordered, let forms = known.orderedForms
+        {
+            let matrix = Matrix(made, rows: rows.count, columns: columns)
+            return Activations(matrix: matrix, forms: forms, isExact: x.isExact)
+        }
+        let made = activations(workspace.matrix(rows.count, columns), isExact: x.isExact)
+        eachRow(rows.count, columns) { row in
+            let source = x.matrix[row: rows.lowerBound + row]
+            let target = made.matrix[row: row]
+            for column in 0..<columns { target[column] = source[Int(order[column])] }
+        }
+        x.forms.pointee.order = order
+        x.forms.pointee.orderedFirst = rows.lowerBound
+        x.forms.pointee.orderedCount = rows.count
+        x.forms.pointee.ordered = made.matrix.pointer
+        x.forms.pointee.orderedForms = made.forms
+        return made
+    }
+
     /// An empty list for at most `capacity` products.
     package func products(_ capacity: Int) -> ProductList {
         ProductList(workspace.allocate(vl_product_job.self, capacity), capacity: capacity)
@@ -110,6 +145,10 @@ extension Run {
             "a product of [\(rows.count), \(x.matrix.columns)] and [\(weight.rows), \(weight.columns)] into [\(out.rows), \(out.columns)]"
         )
         if let observer, weight.origin != nil { observer.product(reads: x.matrix[rows: rows], with: weight) }
+        if let order = weight.inputOrder {
+            let part = ordered(x, rows, order)
+            return append(part, rows: 0..<rows.count, weight.ordered, bias: bias, to: out, &list)
+        }
         var a = UnsafeRawPointer(x.matrix[row: rows.lowerBound])
         var stride = x.matrix.stride
         var kernel = wideKernel(weight.type)
@@ -167,6 +206,7 @@ extension Run {
             x.columns == weight.rows && out.columns == weight.columns && out.rows == x.rows,
             "a product of [\(x.rows), \(x.columns)] and [\(weight.rows), \(weight.columns)] into [\(out.rows), \(out.columns)]"
         )
+        precondition(weight.inputOrder == nil, "a product along the rows of reordered columns")
         let product = vl_product(
             a: UnsafeRawPointer(x.pointer),
             a_stride: Int64(x.stride),
@@ -218,6 +258,13 @@ extension Run {
             return self.linear(x, linear)
         }
         precondition(linear.bias == nil, "a fine product with a bias")
+        if let order = linear.weight.inputOrder {
+            if let observer, linear.weight.origin != nil {
+                observer.product(reads: x, with: linear.weight)
+            }
+            let part = ordered(activations(x), 0..<x.rows, order)
+            return fineLinear(part.matrix, Linear(weight: linear.weight.ordered))
+        }
         let out = workspace.matrix(x.rows, linear.outputSize)
         scoped {
             let parts = workspace.matrix(2 * x.rows, x.columns)

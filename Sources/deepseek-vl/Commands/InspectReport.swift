@@ -47,6 +47,9 @@ struct InspectReport {
             line("architecture", architecture.excerpt(limit: 40) + detail)
         }
         if let reason = found.unsupported { line("not supported", reason) }
+        if let packing = found.packing {
+            line("quantization", "\(packing.summary); \(Self.grouped(found.packedLayers)) layers")
+        }
         let active = found.facts.map { "; a token reads \(Self.grouped($0.activeParameters))" } ?? ""
         line("parameters", Self.grouped(found.parameters) + active)
         if let facts = found.facts {
@@ -231,6 +234,7 @@ struct InspectReport {
                     ]
                 }
             ),
+            "quantization": packingJSON,
             "tokenizer": tokenizerJSON,
             "dtypes": .array(
                 found.types.map {
@@ -257,6 +261,19 @@ struct InspectReport {
             object["metadata"] = .object(metadata)
         }
         return String(decoding: JSONWriter.encode(.object(object)), as: UTF8.self) + "\n"
+    }
+
+    private var packingJSON: JSONValue {
+        guard let packing = found.packing else { return .null }
+        return [
+            "method": .string(packing.method),
+            "layout": .string(packing.layout.rawValue),
+            "bits": Self.int(packing.bits),
+            "group_size": packing.groupSize.map(Self.int) ?? .null,
+            "act_order": .bool(packing.hasActOrder),
+            "symmetric": packing.isSymmetric.map { .bool($0) } ?? .null,
+            "layers": Self.int(found.packedLayers),
+        ]
     }
 
     private var tokenizerJSON: JSONValue {
