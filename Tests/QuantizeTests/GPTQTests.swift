@@ -32,7 +32,10 @@ import VLText
         return try WeightStore.open(scratch("t.safetensors"))
     }
 
-    @Test("codes, zeros, scales and groups are packed as NumPy packs them", arguments: ["symmetric", "act_order", "zeros"])
+    @Test(
+        "codes, zeros, scales and groups are packed as NumPy packs them",
+        arguments: ["symmetric", "act_order", "zeros"]
+    )
     func packing(_ name: String) throws {
         let (rows, columns, groupSize) = (24, 80, 32)
         var matrix = RoundedMatrix(rows: rows, columns: columns, groupSize: groupSize)
@@ -105,14 +108,19 @@ import VLText
         }
     }
 
-    @Test("codes are those of the paper's algorithm, which inverts the Hessian in float64", arguments: ["first", "large"])
+    @Test(
+        "codes are those of the paper's algorithm, which inverts the Hessian in float64",
+        arguments: ["first", "large"]
+    )
     func algorithm(_ name: String) throws {
         let natural = name == "first" ? (0..<Int32(96)).map { $0 } : nil
         let factor = try #require(FeedbackFactor(try hessian(), damping: 0.01, order: natural, run))
         #expect(factor.damping == 0.01)
         var options = GPTQOptions()
         options.groupSize = 32
-        let grids = try values("algorithm.scales", as: Float.self).map { vl_gptq_grid(scale: $0, offset: -8 * $0) }
+        let grids = try values("algorithm.scales", as: Float.self).map {
+            vl_gptq_grid(scale: $0, offset: -8 * $0)
+        }
         let rounded = try withWeights {
             ErrorFeedback($0, factor, VL_GPTQ_SYMMETRIC, options, grids: grids, run).round()
         }
@@ -226,7 +234,9 @@ import VLText
         try #require(FileManager.default.contents(atPath: path))
     }
 
-    @Test("a folder has packed layers with less error than rounding, the rest as it was, and says how it is packed")
+    @Test(
+        "a folder has packed layers with less error than rounding, the rest as it was, and says how it is packed"
+    )
     func folder() throws {
         let source = checkpoint("shapes-vl2")
         let quantizer = try quantizer(source, options)
@@ -259,7 +269,9 @@ import VLText
         #expect(settings["sym"] == true && settings["desc_act"] == false && settings["bits"] == 4)
         #expect(try contents(scratch("out/tokenizer.json")) == contents(source + "/tokenizer.json"))
         // Rows of 192 have a group of 64 at their end.
-        let query = try #require(quantizer.steps.first { $0.name.hasSuffix("layers.0.self_attn.q_proj.weight") })
+        let query = try #require(
+            quantizer.steps.first { $0.name.hasSuffix("layers.0.self_attn.q_proj.weight") }
+        )
         #expect(query.shortGroup == 64 && query.way == .feedback && query.rows > 288)
         var better = 0
         for step in quantizer.steps {
@@ -272,7 +284,10 @@ import VLText
         #expect(quantizer.bytes.after < quantizer.bytes.before)
     }
 
-    @Test("the bytes do not depend on the threads", arguments: [GPTQOptions.Order.activation, .natural, .activationGroups])
+    @Test(
+        "the bytes do not depend on the threads",
+        arguments: [GPTQOptions.Order.activation, .natural, .activationGroups]
+    )
     func threads(_ order: GPTQOptions.Order) throws {
         var options = options
         options.order = order
@@ -310,7 +325,10 @@ import VLText
         let quantizer = try quantizer(checkpoint("llm-linear"), options)
         try quantizer.writeFolder(scratch("out")) { _, _ in }
         let settings = try FileContents.readJSON(scratch("out/quantize_config.json"))
-        #expect(settings["checkpoint_format"] == "gptq_v2" && settings["sym"] == false && settings["desc_act"] == true)
+        #expect(
+            settings["checkpoint_format"] == "gptq_v2" && settings["sym"] == false
+                && settings["desc_act"] == true
+        )
         let store = try WeightStore.open(scratch("out"))
         let name = "model.layers.0.self_attn.q_proj.g_idx"
         let groups = try store.tensor(named: name).bytes.bindMemory(to: Int32.self)
@@ -318,7 +336,10 @@ import VLText
         for group in 0..<Int32(groups.count / 32) { #expect(groups.count { $0 == group } == 32) }
     }
 
-    @Test("a GGUF file has the layers in blocks, answers, and 'quantize' leaves them alone", arguments: [true, false])
+    @Test(
+        "a GGUF file has the layers in blocks, answers, and 'quantize' leaves them alone",
+        arguments: [true, false]
+    )
     func gguf(_ isSymmetric: Bool) throws {
         let run = Run(pool: ThreadPool(threads: 2), compute: .float32)
         let source = scratch("source.gguf")
@@ -347,7 +368,9 @@ import VLText
                 vl_decode(isSymmetric ? VL_TYPE_Q4_0 : VL_TYPE_Q4_1, base, &decoded, Int64(count))
             }
         }
-        let values = original.withUnsafeBytes { raw in (0..<count).map { raw.loadUnaligned(fromByteOffset: $0 * 4, as: Float.self) } }
+        let values = original.withUnsafeBytes { raw in
+            (0..<count).map { raw.loadUnaligned(fromByteOffset: $0 * 4, as: Float.self) }
+        }
         let error = zip(values, decoded).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
         #expect(error < 0.03 * values.reduce(0) { $0 + $1 * $1 })
         if isSymmetric {
@@ -400,7 +423,9 @@ import VLText
         let empty = try program(["gptq", model, scratch("out"), "-c", scratch("empty.txt")])
         #expect(empty.status == 1 && empty.errors.contains("empty.txt: expected a text"))
         let neither = try program(["gptq", model, scratch("out")])
-        #expect(neither.status == 2 && neither.errors.contains("--calibration: expected a file, or --nearest"))
+        #expect(
+            neither.status == 2 && neither.errors.contains("--calibration: expected a file, or --nearest")
+        )
         let odd = try program(["gptq", model, scratch("out"), "--nearest", "--group-size", "12"])
         #expect(odd.status == 2 && odd.errors.contains("--group-size: expected a multiple of 8"))
         #expect(try scratch.names == ["empty.txt"])

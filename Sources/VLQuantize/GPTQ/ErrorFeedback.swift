@@ -162,7 +162,9 @@ struct ErrorFeedback {
         var result = [vl_gptq_grid](repeating: vl_gptq_grid(), count: values.rows * groups)
         result.withUnsafeMutableBufferPointer { buffer in
             importance.withUnsafeBufferPointer { importance in
-                guard let base = buffer.baseAddress, let importanceBase = importance.baseAddress else { return }
+                guard let base = buffer.baseAddress, let importanceBase = importance.baseAddress else {
+                    return
+                }
                 nonisolated(unsafe) let (grids, importance) = (base, importanceBase)
                 run.pool.parallel(values.rows) { row in
                     for group in 0..<groups {
