@@ -57,8 +57,10 @@ let networking = [
 ]
 /// What `serve` needs: an HTTP server, hashes for keys, logs.
 let serving = [
-    network("Hummingbird", "hummingbird"), network("HummingbirdTLS", "hummingbird"), network("NIOCore", "swift-nio"),
-    network("Logging", "swift-log"), network("Crypto", "swift-crypto"),
+    network("Hummingbird", "hummingbird"), network("HummingbirdCore", "hummingbird"), network("NIOHTTP1", "swift-nio"),
+    network("HummingbirdTLS", "hummingbird"), network("NIOCore", "swift-nio"),
+    network("Logging", "swift-log"), network("Crypto", "swift-crypto"), network("NIOHTTPTypes", "swift-nio-extras"),
+    network("HTTPTypes", "swift-http-types"), network("NIOSSL", "swift-nio-ssl"),
 ]
 
 let package = Package(
@@ -70,7 +72,7 @@ let package = Package(
     ],
     traits: [
         .default(enabledTraits: ["Network"]),
-        .trait(name: "Network", description: "Downloads (pull): SwiftNIO and TLS, most of a clean build's time"),
+        .trait(name: "Network", description: "Downloads and serving: SwiftNIO and TLS, most of a clean build's time"),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -78,7 +80,10 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
-        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     ],
     targets: [
         // Floor 0: C.
@@ -125,8 +130,9 @@ let package = Package(
         .executableTarget(
             name: "deepseek-vl",
             dependencies: [
-                "DeepSeekVL", "VLEval", "VLPull", "VLHub", "VLEngine", "VLModels", "VLTensor", "VLFormats",
+                "DeepSeekVL", "VLEval", "VLPull", "VLServer", "VLHub", "VLEngine", "VLModels", "VLTensor", "VLFormats",
                 "VLText", "VLImage", "VLDraw", "VLJSON", "VLTerminal", "CVLKernels", argumentParser,
+                network("Logging", "swift-log"),
             ],
             swiftSettings: house.swift
         ),
@@ -161,6 +167,10 @@ let package = Package(
         // These start the program, which has to be built before.
         house.tests("ChatTests", ["VLTerminal", "CVLTestSupport", "deepseek-vl"]),
         house.tests("EvalTests", ["VLEval", "VLJSON"]),
+        house.tests(
+            "ServerTests",
+            ["VLServer", "DeepSeekVL", "VLText", "VLModels", "VLJSON", network("Logging", "swift-log")]
+        ),
         house.tests(
             "LibraryTests",
             ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLImage", "VLTensor", "VLText", "VLJSON"]

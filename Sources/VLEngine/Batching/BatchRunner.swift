@@ -187,7 +187,7 @@ package final class BatchRunner {
 
     private func admit(_ report: (Int, BatchEvent) -> Void) {
         var shared: [Int: [CacheBlock]] = [:]
-        let admitted = scheduler.admit(isReady: { isReady($0, cached: shared[$0]?.count ?? 0) }) { id in
+        func prefix(_ id: Int) -> [Int] {
             guard sharesPrefixes, let slot = slots[id] else { return [] }
             // The last token is computed in any case, as are those before scored ones: their logits are needed.
             var most = slot.request.prompt.ids.count - 1
@@ -196,6 +196,10 @@ package final class BatchRunner {
             shared[id] = found.map(\.block)
             return found.map(\.number)
         }
+        let admitted = scheduler.admit(
+            isReady: { isReady($0, cached: shared[$0]?.count ?? 0) },
+            prefix: prefix
+        )
         for id in admitted {
             guard let slot = slots[id] else { continue }
             let cache = KVCache(layout, maximum: language.maxPositions, pool: pool)

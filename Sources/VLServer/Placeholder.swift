@@ -1,3 +1,0 @@
-#if Network
-import Hummingbird
-#endif
