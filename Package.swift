@@ -169,7 +169,7 @@ let package = Package(
         house.tests("EvalTests", ["VLEval", "VLJSON"]),
         house.tests(
             "ServerTests",
-            ["VLServer", "DeepSeekVL", "VLText", "VLModels", "VLJSON", network("Logging", "swift-log")]
+            ["VLServer", "DeepSeekVL", "VLEngine", "VLText", "VLModels", "VLJSON", network("Logging", "swift-log")]
         ),
         house.tests(
             "LibraryTests",

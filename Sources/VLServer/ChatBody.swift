@@ -9,14 +9,12 @@ struct ChatBody: Sendable {
     var maxTokens: Int?
     var reportsProbabilities = false
     var bestTokens = 0
-    /// Whether only legal boxes may be produced.
-    var constrainsBoxes = false
 
     init(_ fields: Fields, _ desk: PromptDesk) throws(APIError) {
         turns = try Self.turns(fields, desk)
         sampling = try SamplingBody(fields, desk, mostStops: 4)
-        let old = try fields.int("max_tokens", 1...1_000_000)
-        maxTokens = try fields.int("max_completion_tokens", 1...1_000_000) ?? old
+        let old = try fields.int("max_tokens", 1...(1 << 53))
+        maxTokens = try fields.int("max_completion_tokens", 1...(1 << 53)) ?? old
         reportsProbabilities = try fields.bool("logprobs") ?? false
         if let count = try fields.int("top_logprobs", 0...20) {
             guard reportsProbabilities else {
@@ -32,7 +30,9 @@ struct ChatBody: Sendable {
             if type != "text" { throw .unsupported("response_format", "'\(type)'") }
         }
         if let grounding = try fields.fields("grounding") {
-            constrainsBoxes = try grounding.bool("constrain") ?? false
+            guard try grounding.bool("constrain") != true else {
+                throw .unsupported("grounding.constrain", "it")
+            }
         }
         try Self.refuseTools(fields)
     }
@@ -69,7 +69,11 @@ struct ChatBody: Sendable {
             turns.append(turn)
         }
         guard images <= desk.settings.maxImages else {
-            throw .field("messages", expected: "at most \(desk.settings.maxImages) images", found: "\(images)")
+            throw .field(
+                "messages",
+                expected: "at most \(desk.settings.maxImages) images",
+                found: "\(images)"
+            )
         }
         return turns
     }

@@ -78,7 +78,12 @@ struct CompletionAnswer: AnswerBuilder {
         ]
     }
 
-    private func chunk(_ index: Int, _ text: String, _ tokens: [GeneratedToken], reason: String? = nil) -> JSONValue {
+    private func chunk(
+        _ index: Int,
+        _ text: String,
+        _ tokens: [GeneratedToken],
+        reason: String? = nil
+    ) -> JSONValue {
         var chunk = head()
         let lists = reports.lists(tokens.map { ($0.id, $0) }, offset: choices[index].offset)
         chunk["choices"] = [

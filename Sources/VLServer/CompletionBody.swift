@@ -19,7 +19,7 @@ struct CompletionBody: Sendable {
         prompts = try Self.prompts(fields, desk)
         sampling = try SamplingBody(fields, desk, mostStops: 64)
         echoes = try fields.bool("echo") ?? false
-        maxTokens = try fields.int("max_tokens", 0...1_000_000) ?? 16
+        maxTokens = try fields.int("max_tokens", 0...(1 << 53)) ?? 16
         guard maxTokens > 0 || echoes else {
             throw .field("max_tokens", expected: "at least 1, or echo: true", found: "0")
         }
@@ -52,7 +52,11 @@ struct CompletionBody: Sendable {
         guard let list = value.asArray, let first = list.first else { throw wrong(value.summary) }
         if first.asInt != nil { return [.tokens(try tokens(value, desk))] }
         guard list.count <= desk.settings.maxPrompts else {
-            throw .field("prompt", expected: "at most \(desk.settings.maxPrompts) prompts", found: "\(list.count)")
+            throw .field(
+                "prompt",
+                expected: "at most \(desk.settings.maxPrompts) prompts",
+                found: "\(list.count)"
+            )
         }
         var prompts: [Prompt] = []
         for item in list {
@@ -68,7 +72,11 @@ struct CompletionBody: Sendable {
     }
 
     /// Token ids of a list, each of them in the vocabulary.
-    static func tokens(_ value: JSONValue, _ desk: PromptDesk, param: String = "prompt") throws(APIError) -> [Int32] {
+    static func tokens(
+        _ value: JSONValue,
+        _ desk: PromptDesk,
+        param: String = "prompt"
+    ) throws(APIError) -> [Int32] {
         guard let list = value.asArray, !list.isEmpty else {
             throw .field(param, expected: "at least one token", found: value.summary)
         }

@@ -32,7 +32,11 @@ struct Fields {
     }
 
     /// - Parameter isOpen: whether the lower bound itself is too small.
-    func double(_ field: String, _ range: ClosedRange<Double>, isOpen: Bool = false) throws(APIError) -> Double? {
+    func double(
+        _ field: String,
+        _ range: ClosedRange<Double>,
+        isOpen: Bool = false
+    ) throws(APIError) -> Double? {
         guard let value = value(field) else { return nil }
         guard let number = value.asDouble, range.contains(number), !isOpen || number > range.lowerBound else {
             let bound = isOpen ? "above \(range.lowerBound) and at most" : "from \(range.lowerBound) to"

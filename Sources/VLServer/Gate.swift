@@ -77,7 +77,8 @@ struct Gate: HTTPResponder {
             metadata: [
                 "id": "\(context.requestID)", "method": "\(request.method)", "route": "\(route)",
                 "status": "\(status)", "key": "\(context.key.map(String.init) ?? "-")",
-                "ms": "\(Int(Double(time.components.seconds) * 1000 + Double(time.components.attoseconds) / 1e15))",
+                "ms":
+                    "\(Int(Double(time.components.seconds) * 1000 + Double(time.components.attoseconds) / 1e15))",
             ]
         )
         let metrics = service.metrics
@@ -139,7 +140,9 @@ struct Gate: HTTPResponder {
         if fields.count == 1, fields[0].lowercased().hasPrefix("bearer ") {
             return String(fields[0].dropFirst("bearer ".count))
         }
-        if fields.isEmpty, let name = HTTPField.Name("x-api-key"), let key = request.headers[name] { return key }
+        if fields.isEmpty, let name = HTTPField.Name("x-api-key"), let key = request.headers[name] {
+            return key
+        }
         var error = APIError(401, "expected one header 'Authorization: Bearer KEY'", code: "invalid_api_key")
         error.closes = true
         throw error
@@ -154,13 +157,19 @@ struct Gate: HTTPResponder {
         let name = Self.name(authority)
         let known = ["localhost", "127.0.0.1", "[::1]", "::1"] + settings.allowedHosts
         guard known.contains(name.lowercased()) else {
-            throw APIError(421, "this server does not go by that name (see --allow-host)", code: "invalid_host")
+            throw APIError(
+                421,
+                "this server does not go by that name (see --allow-host)",
+                code: "invalid_host"
+            )
         }
     }
 
     /// A host without its port.
     private static func name(_ authority: String) -> String {
-        if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") { return String(authority[...end]) }
+        if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") {
+            return String(authority[...end])
+        }
         return String(authority.prefix { $0 != ":" })
     }
 

@@ -69,7 +69,8 @@ package final class HTTPServer: Sendable {
             }
         }
         var quiet = logger
-        quiet.logLevel = .error
+        // What it calls errors at an end is how an end looks; failures to listen are thrown.
+        quiet.logLevel = .critical
         let app = Application(
             responder: Gate(service, logger),
             server: base,

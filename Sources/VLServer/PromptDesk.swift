@@ -83,7 +83,9 @@ package final class PromptDesk: Sendable {
     }
 
     /// Runs work that takes a while where it holds up no connection.
-    func perform<Result: Sendable>(_ work: @escaping @Sendable () throws(APIError) -> Result) async throws -> Result {
+    func perform<Result: Sendable>(
+        _ work: @escaping @Sendable () throws(APIError) -> Result
+    ) async throws -> Result {
         let place = turn.add(1, ordering: .relaxed).newValue
         return try await withCheckedThrowingContinuation { continuation in
             queues[abs(place % queues.count)].async {

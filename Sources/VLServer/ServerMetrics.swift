@@ -30,7 +30,9 @@ package final class ServerMetrics: Sendable {
     /// - Parameter model: the label of all values.
     package func text(_ statistics: ServingStatistics, model: String) -> String {
         var page = MetricsPage(label: "model=\"\(MetricsPage.escaped(model))\"")
-        let counts = requests.withLock { $0 }.sorted { ($0.key.route, $0.key.status) < ($1.key.route, $1.key.status) }
+        let counts = requests.withLock { $0 }.sorted {
+            ($0.key.route, $0.key.status) < ($1.key.route, $1.key.status)
+        }
         page.head("requests_total", "counter", "Requests by route and status.")
         for (key, count) in counts {
             page.line("requests_total", "route=\"\(key.route)\",status=\"\(key.status)\"", "\(count)")
@@ -40,15 +42,45 @@ package final class ServerMetrics: Sendable {
         page.value("queue_length", "gauge", "Answers that wait for room.", batch.waiting)
         page.value("running", "gauge", "Answers that are being given.", batch.running)
         page.value("steps_total", "counter", "Steps of the model.", batch.steps)
-        page.value("step_rows_total", "counter", "Rows of all steps: their quotient is the batch size.", batch.rows)
-        page.value("cache_blocks_total", "gauge", "Blocks of keys and values that there are.", batch.blockLimit)
+        page.value(
+            "step_rows_total",
+            "counter",
+            "Rows of all steps: their quotient is the batch size.",
+            batch.rows
+        )
+        page.value(
+            "cache_blocks_total",
+            "gauge",
+            "Blocks of keys and values that there are.",
+            batch.blockLimit
+        )
         page.value("cache_blocks_used", "gauge", "Blocks that hold something.", batch.blocksInUse)
-        page.value("cache_blocks_reserved", "gauge", "Blocks that running answers have or may ask for.", batch.blocksReserved)
+        page.value(
+            "cache_blocks_reserved",
+            "gauge",
+            "Blocks that running answers have or may ask for.",
+            batch.blocksReserved
+        )
         page.value("cache_blocks_prefix", "gauge", "Blocks that are kept for others.", batch.blocksCached)
         page.value("cache_block_bytes", "gauge", "Bytes of a block.", batch.blockBytes)
-        page.value("prompt_tokens_total", "counter", "Tokens of prompts that were computed.", batch.promptTokens)
-        page.value("cached_tokens_total", "counter", "Tokens of prompts that were kept from others.", batch.cachedTokens)
-        page.value("generation_tokens_total", "counter", "Steps of answers behind their first token.", batch.decodedTokens)
+        page.value(
+            "prompt_tokens_total",
+            "counter",
+            "Tokens of prompts that were computed.",
+            batch.promptTokens
+        )
+        page.value(
+            "cached_tokens_total",
+            "counter",
+            "Tokens of prompts that were kept from others.",
+            batch.cachedTokens
+        )
+        page.value(
+            "generation_tokens_total",
+            "counter",
+            "Steps of answers behind their first token.",
+            batch.decodedTokens
+        )
         page.value("image_tiles_total", "counter", "Tiles of pictures that were encoded.", batch.encodedTiles)
         page.value("image_hits_total", "counter", "Pictures that were encoded before.", batch.pictureHits)
         page.value("image_misses_total", "counter", "Pictures that were not.", batch.pictureMisses)
@@ -63,7 +95,11 @@ package final class ServerMetrics: Sendable {
             page.line("refused_total", "reason=\"\(reason)\"", "\(count)")
         }
         page.histogram("time_to_first_token_seconds", "From request to first token.", statistics.firstToken)
-        page.histogram("inter_token_seconds", "From one token of an answer to the next.", statistics.betweenTokens)
+        page.histogram(
+            "inter_token_seconds",
+            "From one token of an answer to the next.",
+            statistics.betweenTokens
+        )
         return page.text
     }
 }

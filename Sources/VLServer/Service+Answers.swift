@@ -14,7 +14,8 @@ extension Service {
         let body = try ChatBody(fields, desk)
         let prompt = try await desk.prompt(body.turns)
         let maxTokens = try desk.maxTokens(body.maxTokens, promptTokens: prompt.prompt.ids.count)
-        let stop = body.sampling.stop + desk.loaded.processor.chatStops.filter { !body.sampling.stop.contains($0) }
+        let stop =
+            body.sampling.stop + desk.loaded.processor.chatStops.filter { !body.sampling.stop.contains($0) }
         // Pictures are hashed once, not for each choice.
         let first = BatchRequest(prompt.prompt, GenerationOptions(), salt: keys.salt(context.key))
         let requests = (0..<body.sampling.choices).map { choice in
@@ -93,7 +94,13 @@ extension Service {
         var iterator = answers.events.makeAsyncIterator()
         guard let (index, event) = try await iterator.next() else { throw CancellationError() }
         let first = try builder.take(index, event)
-        let stream = EventStream(answers, builder, first, context.channel, stallSeconds: settings.stallSeconds) {
+        let stream = EventStream(
+            answers,
+            builder,
+            first,
+            context.channel,
+            stallSeconds: settings.stallSeconds
+        ) {
             departure.forget(ticket)
         }
         var response = Response(status: .ok, body: ResponseBody { try await stream.write(to: &$0) })

@@ -30,7 +30,9 @@ struct Service: Sendable {
         desk = PromptDesk(engine.loaded, settings)
         names = settings.modelNames.isEmpty ? [engine.loaded.name] : settings.modelNames
         let loaded = engine.loaded
-        let print = SHA256.digest("\(loaded.name) \(loaded.architecture) \(loaded.weightType) \(loaded.weightBytes)".utf8)
+        let print = SHA256.digest(
+            "\(loaded.name) \(loaded.architecture) \(loaded.weightType) \(loaded.weightBytes)".utf8
+        )
         let digits = print.bytes.prefix(6).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
         model = ServedModel(name: names[0], fingerprint: "fp_" + digits, tokenizer: loaded.tokenizer)
         started = now

@@ -236,7 +236,9 @@ struct ServingEngineTests {
         var ends: [Int: Int] = [:]
         var cached: [Int: Int] = [:]
         var texts = ["", "", ""]
-        for try await (answer, event) in engine.answers([request, request, request], sharesPrompt: true).events {
+        for try await (answer, event) in engine.answers([request, request, request], sharesPrompt: true)
+            .events
+        {
             switch event {
             case .started(let count): cached[answer] = count
             case .token(_, let text, _): texts[answer] += text

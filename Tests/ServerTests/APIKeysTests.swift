@@ -7,7 +7,9 @@ struct APIKeysTests {
     func find() {
         let keys = APIKeys(["first", "second", "third"])
         #expect(keys.number("first") == 0 && keys.number("second") == 1 && keys.number("third") == 2)
-        for wrong in ["", "firs", "first ", "First", "secondthird", "\u{0}"] { #expect(keys.number(wrong) == nil) }
+        for wrong in ["", "firs", "first ", "First", "secondthird", "\u{0}"] {
+            #expect(keys.number(wrong) == nil)
+        }
         #expect(keys.salt(0) != keys.salt(1) && keys.salt(0) != keys.salt(nil))
         #expect(APIKeys([]).isOpen && !keys.isOpen)
     }

@@ -31,7 +31,9 @@ package enum ServedEvent: Sendable {
 
 /// Answers that are being given, together.
 package struct ServedAnswers: Sendable {
-    /// Which answer, and what happened to it. Throws `BatchRefusal`; `CancellationError` when the engine stops.
+    /// Which answer, and what happened to it.
+    ///
+    /// Throws `BatchRefusal`; `CancellationError` when the engine stops.
     package let events: AsyncThrowingStream<(answer: Int, event: ServedEvent), any Error>
     /// Ends them all within a step; the events end with them.
     package let cancel: @Sendable () -> Void

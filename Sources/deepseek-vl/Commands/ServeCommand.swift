@@ -2,13 +2,23 @@
 import ArgumentParser
 import DeepSeekVL
 import Dispatch
-import Foundation
 import Logging
 import Synchronization
 import VLServer
 import VLTensor
 
-extension Logger.Level: ExpressibleByArgument {}
+/// What a server logs.
+enum LogLevel: String, ExpressibleByArgument, CaseIterable {
+    case info, warning, error
+
+    var level: Logger.Level {
+        switch self {
+        case .info: .info
+        case .warning: .warning
+        case .error: .error
+        }
+    }
+}
 
 /// Serves a model over HTTP.
 struct ServeCommand: ParsableCommand {
@@ -37,7 +47,10 @@ struct ServeCommand: ParsableCommand {
     var port = 8080
     @Option(
         name: .customLong("served-model-name"),
-        help: ArgumentHelp("What clients call the model; may be repeated. Its own name if omitted.", valueName: "name")
+        help: ArgumentHelp(
+            "What clients call the model; may be repeated. Its own name if omitted.",
+            valueName: "name"
+        )
     )
     var names: [String] = []
     @Option(
@@ -52,7 +65,10 @@ struct ServeCommand: ParsableCommand {
     var requestsPerMinute: Int?
     @Option(
         name: .customLong("allow-host"),
-        help: ArgumentHelp("A further name that clients may call this server by; may be repeated.", valueName: "name")
+        help: ArgumentHelp(
+            "A further name that clients may call this server by; may be repeated.",
+            valueName: "name"
+        )
     )
     var allowedHosts: [String] = []
     @Option(
@@ -62,10 +78,16 @@ struct ServeCommand: ParsableCommand {
     var origins: [String] = []
     @Option(
         name: .customLong("image-folder"),
-        help: ArgumentHelp("Folder whose pictures requests may name by file: URLs; none if omitted.", valueName: "folder")
+        help: ArgumentHelp(
+            "Folder whose pictures requests may name by file: URLs; none if omitted.",
+            valueName: "folder"
+        )
     )
     var imageFolder: String?
-    @Option(name: .customLong("tls-certificate"), help: ArgumentHelp("Certificate chain.", valueName: "file.pem"))
+    @Option(
+        name: .customLong("tls-certificate"),
+        help: ArgumentHelp("Certificate chain.", valueName: "file.pem")
+    )
     var certificate: String?
     @Option(name: .customLong("tls-key"), help: ArgumentHelp("Its private key.", valueName: "file.pem"))
     var privateKey: String?
@@ -82,24 +104,39 @@ struct ServeCommand: ParsableCommand {
     var imageMemory = 256
     @Option(
         name: .customLong("step-tokens"),
-        help: ArgumentHelp("Tokens that a step computes: more is faster, fewer lets answers flow more evenly.", valueName: "n")
+        help: ArgumentHelp(
+            "Tokens that a step computes: more is faster, fewer lets answers flow more evenly.",
+            valueName: "n"
+        )
     )
     var stepTokens = 128
     @Option(name: .customLong("max-running"), help: "Answers that are given at the same time.")
     var running = 64
-    @Option(name: .customLong("max-waiting"), help: "Answers that wait for room; further ones are refused with 503.")
+    @Option(
+        name: .customLong("max-waiting"),
+        help: "Answers that wait for room; further ones are refused with 503."
+    )
     var waiting = 256
     @Option(name: .customLong("default-max-tokens"), help: "Longest answer where a request does not say.")
     var defaultMaxTokens = 1024
     @Option(name: .customLong("default-temperature"), help: "Temperature where a request does not say.")
     var defaultTemperature = 1.0
-    @Option(name: .customLong("request-timeout"), help: ArgumentHelp("Longest time of an answer.", valueName: "seconds"))
+    @Option(
+        name: .customLong("request-timeout"),
+        help: ArgumentHelp("Longest time of an answer.", valueName: "seconds")
+    )
     var requestSeconds = 600
-    @Option(name: .customLong("body-timeout"), help: ArgumentHelp("Longest time of reading a request.", valueName: "seconds"))
+    @Option(
+        name: .customLong("body-timeout"),
+        help: ArgumentHelp("Longest time of reading a request.", valueName: "seconds")
+    )
     var bodySeconds = 60
     @Option(help: ArgumentHelp("Time that running requests have at the end.", valueName: "seconds"))
     var grace = 30
-    @Flag(name: .customLong("no-prefix-cache"), help: "Requests use nothing that others with the same beginning computed.")
+    @Flag(
+        name: .customLong("no-prefix-cache"),
+        help: "Requests use nothing that others with the same beginning computed."
+    )
     var noPrefixCache = false
     @Flag(name: .customLong("no-grounding-tags"), help: "Texts cannot spell the tags of grounding either.")
     var noGroundingTags = false
@@ -114,7 +151,7 @@ struct ServeCommand: ParsableCommand {
         name: .customLong("log-level"),
         help: "What is logged to standard error: info has a line a request, never what was asked or answered."
     )
-    var logLevel = Logger.Level.info
+    var logLevel = LogLevel.info
 
     func validate() throws {
         func check(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws {
@@ -183,7 +220,7 @@ struct ServeCommand: ParsableCommand {
     /// Serves on other threads and waits for the end.
     private func wait(_ options: ServingOptions, _ settings: ServerSettings) throws {
         let isDone = DispatchSemaphore(value: 0)
-        let level = logLevel
+        let level = logLevel.level
         let isSecure = certificate != nil
         let shared = Failure()
         Task.detached {
@@ -213,7 +250,10 @@ struct ServeCommand: ParsableCommand {
     private func readKeys() throws -> [String] {
         guard let keyFile else { return [] }
         let keys = try TextInput.read(keyFile).split(whereSeparator: \.isNewline)
-            .map { $0.trimmingCharacters(in: .whitespaces) }
+            .map { line in
+                let text = line.drop { $0.isWhitespace }
+                return String(text.prefix { !$0.isWhitespace })
+            }
             .filter { !$0.isEmpty && !$0.hasPrefix("#") }
         guard !keys.isEmpty else {
             throw CommandFailure(description: "\(keyFile): expected one API key a line, found none")
