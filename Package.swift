@@ -61,6 +61,8 @@ let serving = [
     network("HummingbirdTLS", "hummingbird"), network("NIOCore", "swift-nio"),
     network("Logging", "swift-log"), network("Crypto", "swift-crypto"), network("NIOHTTPTypes", "swift-nio-extras"),
     network("HTTPTypes", "swift-http-types"), network("NIOSSL", "swift-nio-ssl"),
+    network("Tracing", "swift-distributed-tracing"), network("Configuration", "swift-configuration"),
+    network("AsyncHTTPClient", "async-http-client"), network("NIOPosix", "swift-nio"),
 ]
 
 let package = Package(
@@ -72,7 +74,10 @@ let package = Package(
     ],
     traits: [
         .default(enabledTraits: ["Network"]),
-        .trait(name: "Network", description: "Downloads and serving: SwiftNIO and TLS, most of a clean build's time"),
+        .trait(
+            name: "Network",
+            description: "Downloads (pull) and serving (serve): SwiftNIO and TLS, most of a clean build's time"
+        ),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -84,6 +89,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
     ],
     targets: [
         // Floor 0: C.
@@ -118,7 +125,10 @@ let package = Package(
         // Floor 5: programs as libraries.
         house.library(
             "DeepSeekVL",
-            ["CVLKernels", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLHub", "VLText", "VLImage", "VLJSON"]
+            [
+                "CVLKernels", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLHub", "VLText", "VLImage",
+                "VLJSON",
+            ]
         ),
         house.library("VLPull", ["VLHub", "VLFormats", "VLJSON"] + networking),
         house.library(
@@ -126,13 +136,17 @@ let package = Package(
             ["DeepSeekVL", "VLEngine", "VLModels", "VLTensor", "VLText", "VLImage", "VLJSON", "VLFormats"] + serving
         ),
         house.library("VLEval", ["VLJSON"]),
+        house.library(
+            "VLQuantize",
+            ["VLModels", "VLEngine", "VLTensor", "VLFormats", "VLText", "VLImage", "VLJSON", "CVLKernels"]
+        ),
         // Floor 6: the command line.
         .executableTarget(
             name: "deepseek-vl",
             dependencies: [
-                "DeepSeekVL", "VLEval", "VLPull", "VLServer", "VLHub", "VLEngine", "VLModels", "VLTensor", "VLFormats",
-                "VLText", "VLImage", "VLDraw", "VLJSON", "VLTerminal", "CVLKernels", argumentParser,
-                network("Logging", "swift-log"),
+                "DeepSeekVL", "VLEval", "VLQuantize", "VLPull", "VLServer", "VLHub", "VLEngine", "VLModels",
+                "VLTensor", "VLFormats", "VLText", "VLImage", "VLDraw", "VLJSON", "VLTerminal", "CVLKernels",
+                argumentParser, network("Logging", "swift-log"),
             ],
             swiftSettings: house.swift
         ),
@@ -162,7 +176,7 @@ let package = Package(
         house.tests("TextTests", ["VLText", "VLJSON"]),
         house.tests("ImageTests", ["VLImage", "VLJSON"]),
         house.tests("ModelsTests", ["VLModels", "VLFormats", "VLTensor", "VLImage", "VLText", "VLJSON"]),
-        house.tests("EngineTests", ["VLEngine", "VLFormats", "VLJSON"]),
+        house.tests("EngineTests", ["VLEngine", "VLModels", "VLFormats", "VLJSON"]),
         house.tests("DrawTests", ["VLDraw", "VLImage"]),
         // These start the program, which has to be built before.
         house.tests("ChatTests", ["VLTerminal", "CVLTestSupport", "deepseek-vl"]),
@@ -172,8 +186,27 @@ let package = Package(
             ["VLServer", "DeepSeekVL", "VLEngine", "VLText", "VLModels", "VLJSON", network("Logging", "swift-log")]
         ),
         house.tests(
+            "VerifyTests",
+            [
+                "VLQuantize", "DeepSeekVL", "VLEval", "VLModels", "VLEngine", "VLTensor", "VLFormats",
+                "VLText", "VLJSON",
+                "deepseek-vl",
+            ]
+        ),
+        house.tests(
+            "QuantizeTests",
+            [
+                "VLQuantize", "DeepSeekVL", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLText",
+                "VLJSON", "CVLKernels",
+                "deepseek-vl",
+            ]
+        ),
+        house.tests(
             "LibraryTests",
-            ["DeepSeekVL", "VLEngine", "VLModels", "VLFormats", "VLImage", "VLTensor", "VLText", "VLJSON"]
+            [
+                "DeepSeekVL", "VLQuantize", "VLEngine", "VLModels", "VLFormats", "VLImage", "VLTensor",
+                "VLText", "VLJSON",
+            ]
         ),
     ],
     swiftLanguageModes: [.v6],

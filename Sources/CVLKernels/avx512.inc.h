@@ -60,6 +60,23 @@ VF float vf_top(vf x) {
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
 
+// In integers: the instruction that rounds to bfloat16 would make zeros of subnormal numbers.
+#define VF_STORES_BF16
+static void bf16_from_f32(uint16_t *y, const float *x, int64_t n) {
+    const __m512i half = _mm512_set1_epi32(0x7fff), one = _mm512_set1_epi32(1), quiet = _mm512_set1_epi32(0x40);
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const __m512 value = _mm512_loadu_ps(x + i);
+        const __m512i u = _mm512_castps_si512(value), high = _mm512_srli_epi32(u, 16);
+        const __m512i rounded =
+            _mm512_srli_epi32(_mm512_add_epi32(u, _mm512_add_epi32(half, _mm512_and_si512(high, one))), 16);
+        const __mmask16 nan = _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q);
+        const __m512i stored = _mm512_mask_or_epi32(rounded, nan, high, quiet);
+        _mm256_storeu_si256((__m256i *)(void *)(y + i), _mm512_cvtepi32_epi16(stored));
+    }
+    for (; i < n; i++) y[i] = vl_bf16_of(x[i]);
+}
+
 #include "vector.inc.h"
 
 static void f16_from_f32(uint16_t *out, const float *x, int64_t n) {

@@ -46,11 +46,14 @@ INLINE void nt_bf16_bf16_tile(const vl_product *p, int64_t row, int64_t column, 
 }
 
 NT_DRIVER(nt_bf16_bf16, sizeof(uint16_t))
+
+#include "dense.inc.h"
 #pragma clang attribute pop
 
 #define TABLE vl_table_avx512bf16
 #define TABLE_ISA VL_ISA_AVX512BF16
 #define TABLE_NAME "avx512bf16"
 #define TABLE_NT_BF16 nt_bf16_bf16
+#define TABLE_DENSE attend_dense
 #include "table.inc.h"
 #endif

@@ -310,6 +310,14 @@ void vl_packed_columns(vl_type type, const void *group, int64_t first, int64_t n
 
 int64_t vl_q8_row_bytes(int64_t depth) { return depth + depth / 4 + depth / 4; }
 
+void vl_q8_remainder(float *out, const float *x, const void *row, int64_t n) {
+    const int8_t *codes = (const int8_t *)row;
+    for (int64_t block = 0; block < n / 32; block++) {
+        const float scale = q8_scales(codes, n)[block];
+        for (int64_t i = 32 * block; i < 32 * block + 32; i++) out[i] = x[i] - (float)codes[i] * scale;
+    }
+}
+
 vl_product_fn vl_product_q8(const vl_kernels *kernels, vl_type type) {
 #define Q8(NAME, TYPE)                                                                                                 \
     case TYPE: return kernels->nt_q8_##NAME;

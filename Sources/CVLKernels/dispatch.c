@@ -29,10 +29,35 @@ static int supports(vl_isa isa) {
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 
+// Headers that are older than these bits lack their names.
+#ifndef HWCAP2_I8MM
+#define HWCAP2_I8MM (1 << 13)
+#endif
+#ifndef HWCAP2_BF16
+#define HWCAP2_BF16 (1 << 14)
+#endif
+
 static int has_dot_products(void) { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
-#else
-// Every Apple processor that runs macOS has them.
+static int has_int8_matrices(void) { return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
+static int has_bf16_matrices(void) { return (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0; }
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+
+static int feature(const char *name) {
+    int value = 0;
+    size_t size = sizeof value;
+    return sysctlbyname(name, &value, &size, 0, 0) == 0 && value != 0;
+}
+
+// Every Apple processor that runs macOS has dot products; the others came with the M2.
 static int has_dot_products(void) { return 1; }
+static int has_int8_matrices(void) { return feature("hw.optional.arm.FEAT_I8MM"); }
+static int has_bf16_matrices(void) { return feature("hw.optional.arm.FEAT_BF16"); }
+#else
+// No way to ask is known here.
+static int has_dot_products(void) { return 0; }
+static int has_int8_matrices(void) { return 0; }
+static int has_bf16_matrices(void) { return 0; }
 #endif
 #endif
 
@@ -53,6 +78,9 @@ const vl_kernels *vl_kernels_for(vl_isa isa) {
         case VL_ISA_SCALAR: return &vl_table_scalar;
         case VL_ISA_NEON: return &vl_table_neon;
         case VL_ISA_NEONDOT: return has_dot_products() ? &vl_table_neondot : 0;
+        case VL_ISA_NEONI8MM: return has_dot_products() && has_int8_matrices() ? &vl_table_neoni8mm : 0;
+        case VL_ISA_NEONBF16:
+            return has_dot_products() && has_int8_matrices() && has_bf16_matrices() ? &vl_table_neonbf16 : 0;
         default: return 0;
     }
 #else

@@ -61,7 +61,12 @@ static void f16_from_f32(uint16_t *y, const float *x, int64_t n) {
 
 typedef int32x4_t vq;
 #define Q_ROWS 4
+#ifdef VL_I8MM
+#define Q_VECTORS 2
+#define Q_PAIRS
+#else
 #define Q_VECTORS 4
+#endif
 #define Q_GROUPS 2
 #define VQ_ZERO8 0
 

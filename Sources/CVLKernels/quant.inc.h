@@ -137,11 +137,48 @@ INLINE void q_direct(const vl_type t, const vl_product *p, int64_t column, const
     UNROLL for (int i = 0; i < mr; i++) q_store(p, i, column, acc[i], 1);
 }
 
-// Weights of a few groups and up to Q_CHUNK columns, unpacked: a vector's codes of 32 columns after the other.
+// Weights of a few groups and up to Q_CHUNK columns, unpacked: the codes of 32 columns of a vector of rows after
+// the other, as q_arrange leaves them.
 typedef struct {
     _Alignas(64) uint8_t codes[Q_GROUPS * Q_PARTS][Q_CHUNK / 32][8][LANES * 4];
     _Alignas(64) q_scales scales[Q_GROUPS * Q_PARTS][Q_CHUNK / 32];
 } q_panel;
+
+// What the next panel will read: brought into the second cache, a little in each tile, while this panel's tiles run from
+// theirs.
+typedef struct {
+    const uint8_t *groups[Q_GROUPS];
+    int64_t lines;  // of 64 bytes, in each group
+    int64_t count;  // of groups
+    int64_t done, due;
+} q_ahead;
+
+INLINE q_ahead q_look_ahead(const vl_type t, const vl_product *p, int64_t column, int64_t end, int64_t first) {
+    q_ahead ahead = {.lines = 0, .count = 0, .done = 0, .due = 0};
+    if (first >= p->depth / 32) {
+        column += Q_GROUPS * VL_GROUP_ROWS;
+        first = 0;
+    }
+    if (column >= end) return ahead;
+    const int64_t blocks = p->depth / 32 - first < Q_CHUNK / 32 ? p->depth / 32 - first : Q_CHUNK / 32;
+    ahead.count = end - column < Q_GROUPS * VL_GROUP_ROWS ? (end - column) / VL_GROUP_ROWS : Q_GROUPS;
+    ahead.lines = blocks * 32 / packed_span(t) * packed_span_bytes(t) / 64;
+    for (int64_t g = 0; g < ahead.count; g++)
+        ahead.groups[g] =
+            packed_head(t, (const uint8_t *)p->b + (column / VL_GROUP_ROWS + g) * packed_group(t, p->depth), first);
+    return ahead;
+}
+
+INLINE void q_fetch_ahead(q_ahead *ahead) {
+    for (; ahead->done < ahead->due; ahead->done++)
+        __builtin_prefetch(ahead->groups[ahead->done / ahead->lines] + ahead->done % ahead->lines * 64, 0, 2);
+}
+
+#ifdef Q_PAIRS
+#include "neonpairs.inc.h"
+#else
+INLINE void q_arrange(const vl_type t, vq w[8]) { (void)t, (void)w; }
+#endif
 
 INLINE void q_fill(const vl_type t, const vl_product *p, int64_t column, int64_t groups, int64_t first, int64_t blocks,
                    q_panel *panel) {
@@ -152,6 +189,7 @@ INLINE void q_fill(const vl_type t, const vl_product *p, int64_t column, int64_t
         for (int64_t block = 0; block < blocks; block++) {
             vq w[8];
             q_load_codes(t, packed_codes(t, group, first + block), part, w);
+            q_arrange(t, w);
             UNROLL for (int j = 0; j < 8; j++) __builtin_memcpy(panel->codes[v][block][j], &w[j], sizeof(vq));
             q_load_scales(t, group, first + block, part, &panel->scales[v][block]);
         }
@@ -160,8 +198,9 @@ INLINE void q_fill(const vl_type t, const vl_product *p, int64_t column, int64_t
 
 // mr rows times nr vectors of a panel, from vector v on; C holds the sum of the columns before `first`.
 INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, int64_t row, int64_t column, int64_t v,
-                   int64_t first, int64_t blocks, const int mr, const int nr) {
+                   int64_t first, int64_t blocks, q_ahead *ahead, const int mr, const int nr) {
     vf acc[Q_ROWS][Q_VECTORS];
+    const int64_t share = (ahead->due - ahead->done + blocks - 1) / blocks, due = ahead->due;
     const int8_t *a = (const int8_t *)p->a + row * p->a_stride;
     UNROLL for (int i = 0; i < mr; i++) {
         UNROLL for (int n = 0; n < nr; n++) {
@@ -171,8 +210,15 @@ INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, i
         }
     }
     for (int64_t block = 0; block < blocks; block++) {
-        const int8_t *ab = a + 32 * (first + block);
+        if (share > 0) {
+            ahead->due = ahead->done + share < due ? ahead->done + share : due;
+            q_fetch_ahead(ahead);
+        }
         vq sum[Q_ROWS][Q_VECTORS];
+#ifdef Q_PAIRS
+        q_sums(t, p, panel, a, v, first, block, mr, nr, sum);
+#else
+        const int8_t *ab = a + 32 * (first + block);
         if (t == VL_TYPE_Q6_K) {
             UNROLL for (int half = 0; half < 2; half++) {
                 vq part[Q_ROWS][Q_VECTORS];
@@ -210,6 +256,7 @@ INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, i
                 }
             }
         }
+#endif
         UNROLL for (int i = 0; i < mr; i++) {
             const int8_t *ai = a + i * p->a_stride;
             const float scale = q8_scales(ai, p->depth)[first + block];
@@ -226,10 +273,17 @@ INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, i
 
 // All rows over the vectors [v, v + nr) of a panel.
 INLINE void q_rows(const vl_type t, const vl_product *p, const q_panel *panel, int64_t column, int64_t v, int64_t first,
-                   int64_t blocks, const int nr) {
+                   int64_t blocks, q_ahead *ahead, const int nr) {
+    const int64_t lines = ahead->lines * ahead->count, start = ahead->done;
     int64_t i = 0;
-    for (; i + Q_ROWS <= p->rows; i += Q_ROWS) q_tile(t, p, panel, i, column, v, first, blocks, Q_ROWS, nr);
-    for (; i < p->rows; i++) q_tile(t, p, panel, i, column, v, first, blocks, 1, nr);
+    for (; i + Q_ROWS <= p->rows; i += Q_ROWS) {
+        ahead->due = start + (lines - start) * (i + Q_ROWS) / p->rows;
+        q_tile(t, p, panel, i, column, v, first, blocks, ahead, Q_ROWS, nr);
+    }
+#ifdef Q_PAIRS
+    for (; i + 2 <= p->rows; i += 2) q_tile(t, p, panel, i, column, v, first, blocks, ahead, 2, nr);
+#endif
+    for (; i < p->rows; i++) q_tile(t, p, panel, i, column, v, first, blocks, ahead, 1, nr);
 }
 
 INLINE void q_product(const vl_type t, const vl_product *p, int64_t first, int64_t last) {
@@ -254,10 +308,11 @@ INLINE void q_product(const vl_type t, const vl_product *p, int64_t first, int64
         for (int64_t k = 0; k < p->depth / 32; k += Q_CHUNK / 32) {
             const int64_t blocks = p->depth / 32 - k < Q_CHUNK / 32 ? p->depth / 32 - k : Q_CHUNK / 32;
             q_fill(t, p, j, groups, k, blocks, &panel);
+            q_ahead ahead = q_look_ahead(t, p, j, end, k + blocks);
             int64_t v = 0;
             for (; v + vectors <= groups * Q_PARTS; v += vectors)
-                q_rows(t, p, &panel, j + v * LANES, v, k, blocks, vectors);
-            for (; v < groups * Q_PARTS; v++) q_rows(t, p, &panel, j + v * LANES, v, k, blocks, 1);
+                q_rows(t, p, &panel, j + v * LANES, v, k, blocks, &ahead, vectors);
+            for (; v < groups * Q_PARTS; v++) q_rows(t, p, &panel, j + v * LANES, v, k, blocks, &ahead, 1);
         }
     }
 }

@@ -1,6 +1,8 @@
 // The reference: plain loops in float32, one value at a time. Every other table is tested against this one.
 #include <math.h>
+#include <string.h>
 
+#include "dense.h"
 #include "packed.h"
 #include "tables.h"
 #include "vl_scalars.h"
@@ -9,6 +11,12 @@ static float element(const void *p, vl_type type, int64_t index) {
     switch (type) {
         case VL_TYPE_BF16: return vl_f32_of_bf16(((const uint16_t *)p)[index]);
         case VL_TYPE_F16: return vl_f32_of_f16(((const uint16_t *)p)[index]);
+        case VL_TYPE_Q8_0: {
+            const uint8_t *block = (const uint8_t *)p + index / 32 * 34;
+            uint16_t scale;
+            memcpy(&scale, block, sizeof scale);
+            return (float)(int8_t)block[2 + index % 32] * vl_f32_of_f16(scale);
+        }
         default: return ((const float *)p)[index];
     }
 }
@@ -195,4 +203,5 @@ static void f16_from_f32(uint16_t *y, const float *x, int64_t n) {
 #define TABLE_ISA VL_ISA_SCALAR
 #define TABLE_NAME "scalar"
 #define TABLE_NT_BF16 0
+#define TABLE_DENSE vl_attend_dense_scalar
 #include "table.inc.h"

@@ -14,6 +14,8 @@ extern const vl_kernels vl_table_avx512bf16;
 #if defined(__aarch64__)
 extern const vl_kernels vl_table_neon;
 extern const vl_kernels vl_table_neondot;
+extern const vl_kernels vl_table_neoni8mm;
+extern const vl_kernels vl_table_neonbf16;
 #endif
 
 #endif

@@ -16,12 +16,35 @@
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("clang loop unroll(full)")
 
-INLINE vf load_f32(const void *p) { return vf_load((const float *)p); }
-INLINE vf load_f32_part(const void *p, int64_t n) { return vf_load_part((const float *)p, n); }
-INLINE vf load_bf16(const void *p) { return vf_load_bf16((const uint16_t *)p); }
-INLINE vf load_bf16_part(const void *p, int64_t n) { return vf_load_bf16_part((const uint16_t *)p, n); }
-INLINE vf load_f16(const void *p) { return vf_load_f16((const uint16_t *)p); }
-INLINE vf load_f16_part(const void *p, int64_t n) { return vf_load_f16_part((const uint16_t *)p, n); }
+// Values [k, k + LANES) of a stored row, or the first n of them.
+INLINE vf load_f32(const void *p, int64_t k) { return vf_load((const float *)p + k); }
+INLINE vf load_f32_part(const void *p, int64_t k, int64_t n) { return vf_load_part((const float *)p + k, n); }
+INLINE vf load_bf16(const void *p, int64_t k) { return vf_load_bf16((const uint16_t *)p + k); }
+INLINE vf load_bf16_part(const void *p, int64_t k, int64_t n) { return vf_load_bf16_part((const uint16_t *)p + k, n); }
+INLINE vf load_f16(const void *p, int64_t k) { return vf_load_f16((const uint16_t *)p + k); }
+INLINE vf load_f16_part(const void *p, int64_t k, int64_t n) { return vf_load_f16_part((const uint16_t *)p + k, n); }
+
+// A cache of 8 bits: blocks of 32 as Q8_0 stores them, a half and the codes; k is a multiple of LANES.
+typedef int8_t q8_codes __attribute__((vector_size(LANES)));
+typedef float q8_values __attribute__((vector_size(LANES * 4)));
+INLINE vf load_q8(const void *p, int64_t k) {
+    const char *block = (const char *)p + k / 32 * 34;
+    _Float16 scale;
+    q8_codes codes;
+    __builtin_memcpy(&scale, block, sizeof scale);
+    __builtin_memcpy(&codes, block + 2 + k % 32, sizeof codes);
+    return (vf) __builtin_convertvector(codes, q8_values) * vf_set((float)scale);
+}
+INLINE vf load_q8_part(const void *p, int64_t k, int64_t n) {
+    // Rows are whole blocks: there is no rest.
+    (void)n;
+    return load_q8(p, k);
+}
+
+// Bytes of n values of a stored row.
+#define BYTES_4(n) ((n)*4)
+#define BYTES_2(n) ((n)*2)
+#define BYTES_Q8(n) ((n) / 32 * 34)
 
 // Stores the folded sums of a row of a tile. Four at a time are folded together, with the additions of vf_sum.
 INLINE void store_sums(const vl_product *p, int64_t row, int64_t column, const vf *acc, const int nr) {
@@ -44,25 +67,25 @@ INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
     return rows < tile ? tile : rows;
 }
 
-#define DEFINE_NT(NAME, B_SIZE, LOAD, LOAD_PART)                                                                       \
+#define DEFINE_NT(NAME, BYTES, LOAD, LOAD_PART)                                                                        \
     INLINE void NAME##_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int nr) {            \
         vf acc[NT_ROWS][NT_COLUMNS];                                                                                   \
         const float *a = (const float *)p->a + row * p->a_stride;                                                      \
-        const char *b = (const char *)p->b + column * p->b_stride * B_SIZE;                                            \
+        const char *b = (const char *)p->b + BYTES(column * p->b_stride);                                              \
         UNROLL for (int i = 0; i < mr; i++) { UNROLL for (int j = 0; j < nr; j++) acc[i][j] = vf_zero(); }             \
         int64_t k = 0;                                                                                                 \
         for (; k + LANES <= p->depth; k += LANES) {                                                                    \
             vf av[NT_ROWS];                                                                                            \
             UNROLL for (int i = 0; i < mr; i++) av[i] = vf_load(a + i * p->a_stride + k);                              \
             UNROLL for (int j = 0; j < nr; j++) {                                                                      \
-                vf bv = LOAD(b + (j * p->b_stride + k) * B_SIZE);                                                      \
+                vf bv = LOAD(b + BYTES(j * p->b_stride), k);                                                           \
                 UNROLL for (int i = 0; i < mr; i++) acc[i][j] = vf_fma(av[i], bv, acc[i][j]);                          \
             }                                                                                                          \
         }                                                                                                              \
         if (k < p->depth) {                                                                                            \
             int64_t rest = p->depth - k;                                                                               \
             UNROLL for (int j = 0; j < nr; j++) {                                                                      \
-                vf bv = LOAD_PART(b + (j * p->b_stride + k) * B_SIZE, rest);                                           \
+                vf bv = LOAD_PART(b + BYTES(j * p->b_stride), k, rest);                                                \
                 UNROLL for (int i = 0; i < mr; i++) acc[i][j] =                                                        \
                     vf_fma(vf_load_part(a + i * p->a_stride + k, rest), bv, acc[i][j]);                                \
             }                                                                                                          \
@@ -108,16 +131,17 @@ INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
         }                                                                                                              \
     }
 
-DEFINE_NT(nt_f32_f32, 4, load_f32, load_f32_part)
-DEFINE_NT(nt_f32_bf16, 2, load_bf16, load_bf16_part)
-DEFINE_NT(nt_f32_f16, 2, load_f16, load_f16_part)
+DEFINE_NT(nt_f32_f32, BYTES_4, load_f32, load_f32_part)
+DEFINE_NT(nt_f32_bf16, BYTES_2, load_bf16, load_bf16_part)
+DEFINE_NT(nt_f32_f16, BYTES_2, load_f16, load_f16_part)
+DEFINE_NT(nt_f32_q8, BYTES_Q8, load_q8, load_q8_part)
 
-#define DEFINE_NN(NAME, B_SIZE, LOAD, LOAD_PART)                                                                       \
+#define DEFINE_NN(NAME, BYTES, LOAD, LOAD_PART)                                                                        \
     INLINE void NAME##_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int vectors,         \
                             int64_t part) {                                                                            \
         vf acc[NN_ROWS][NN_VECTORS];                                                                                   \
         const float *a = (const float *)p->a + row * p->a_stride;                                                      \
-        const char *b = (const char *)p->b + column * B_SIZE;                                                          \
+        const char *b = (const char *)p->b;                                                                            \
         UNROLL for (int i = 0; i < mr; i++) {                                                                          \
             const float *c = p->c + (row + i) * p->c_stride + column;                                                  \
             if (!p->accumulate) {                                                                                      \
@@ -129,12 +153,12 @@ DEFINE_NT(nt_f32_f16, 2, load_f16, load_f16_part)
             }                                                                                                          \
         }                                                                                                              \
         for (int64_t k = 0; k < p->depth; k++) {                                                                       \
-            const char *bk = b + k * p->b_stride * B_SIZE;                                                             \
+            const char *bk = b + BYTES(k * p->b_stride);                                                               \
             vf bv[NN_VECTORS];                                                                                         \
             if (part) {                                                                                                \
-                bv[0] = LOAD_PART(bk, part);                                                                           \
+                bv[0] = LOAD_PART(bk, column, part);                                                                   \
             } else {                                                                                                   \
-                UNROLL for (int v = 0; v < vectors; v++) bv[v] = LOAD(bk + v * LANES * B_SIZE);                        \
+                UNROLL for (int v = 0; v < vectors; v++) bv[v] = LOAD(bk, column + v * LANES);                         \
             }                                                                                                          \
             UNROLL for (int i = 0; i < mr; i++) {                                                                      \
                 vf av = vf_set(a[i * p->a_stride + k]);                                                                \
@@ -166,9 +190,10 @@ DEFINE_NT(nt_f32_f16, 2, load_f16, load_f16_part)
         if (j < last) NAME##_rows(p, j, 1, last - j);                                                                  \
     }
 
-DEFINE_NN(nn_f32_f32, 4, load_f32, load_f32_part)
-DEFINE_NN(nn_f32_bf16, 2, load_bf16, load_bf16_part)
-DEFINE_NN(nn_f32_f16, 2, load_f16, load_f16_part)
+DEFINE_NN(nn_f32_f32, BYTES_4, load_f32, load_f32_part)
+DEFINE_NN(nn_f32_bf16, BYTES_2, load_bf16, load_bf16_part)
+DEFINE_NN(nn_f32_f16, BYTES_2, load_f16, load_f16_part)
+DEFINE_NN(nn_f32_q8, BYTES_Q8, load_q8, load_q8_part)
 
 // ---- functions ------------------------------------------------------------------------------------------------------
 
@@ -346,7 +371,8 @@ static void f32_from_f16(float *y, const uint16_t *x, int64_t n){MAP1_FROM(vf_lo
 // ---- attention ------------------------------------------------------------------------------------------------------
 
 INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch,
-                         const int64_t size, void (*const nt)(const vl_product *, int64_t, int64_t),
+                         const int64_t block_bytes, const int64_t block_values,
+                         void (*const nt)(const vl_product *, int64_t, int64_t),
                          void (*const nn)(const vl_product *, int64_t, int64_t)) {
     float *scores = scratch;
     float *maximum = scratch + VL_ATTENTION_ROWS * VL_ATTENTION_BLOCK;
@@ -370,7 +396,7 @@ INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t 
             for (int64_t t = t0; t < t1; t++) {
                 vl_product s = {p->q + t * p->q_token_stride + h0 * p->q_head_stride,
                                 p->q_head_stride,
-                                block + p->k_offset * size,
+                                block + p->k_offset / block_values * block_bytes,
                                 p->position_stride,
                                 scores + (t - t0) * heads * VL_ATTENTION_BLOCK,
                                 VL_ATTENTION_BLOCK,
@@ -385,7 +411,7 @@ INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t 
             for (int64_t h = h0; h < h1; h++) {
                 vl_product s = {p->q + t0 * p->q_token_stride + h * p->q_head_stride,
                                 p->q_token_stride,
-                                block + p->k_offset * size,
+                                block + p->k_offset / block_values * block_bytes,
                                 p->position_stride,
                                 scores + (h - h0) * VL_ATTENTION_BLOCK,
                                 heads * VL_ATTENTION_BLOCK,
@@ -445,7 +471,7 @@ INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t 
             for (int64_t t = t0; t < t1; t++) {
                 vl_product s = {scores + (t - t0) * heads * VL_ATTENTION_BLOCK,
                                 VL_ATTENTION_BLOCK,
-                                block + p->v_offset * size,
+                                block + p->v_offset / block_values * block_bytes,
                                 p->position_stride,
                                 p->out + t * p->out_token_stride + h0 * p->out_head_stride,
                                 p->out_head_stride,
@@ -460,7 +486,7 @@ INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t 
             for (int64_t h = h0; h < h1; h++) {
                 vl_product s = {scores + (h - h0) * VL_ATTENTION_BLOCK,
                                 heads * VL_ATTENTION_BLOCK,
-                                block + p->v_offset * size,
+                                block + p->v_offset / block_values * block_bytes,
                                 p->position_stride,
                                 p->out + t0 * p->out_token_stride + h * p->out_head_stride,
                                 p->out_token_stride,
@@ -484,14 +510,17 @@ INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t 
 
 static void attend(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch) {
     switch (p->type) {
-        case VL_TYPE_BF16: attend_typed(p, t0, t1, h0, h1, scratch, 2, nt_f32_bf16, nn_f32_bf16); break;
-        case VL_TYPE_F16: attend_typed(p, t0, t1, h0, h1, scratch, 2, nt_f32_f16, nn_f32_f16); break;
-        default: attend_typed(p, t0, t1, h0, h1, scratch, 4, nt_f32_f32, nn_f32_f32); break;
+        case VL_TYPE_BF16: attend_typed(p, t0, t1, h0, h1, scratch, 2, 1, nt_f32_bf16, nn_f32_bf16); break;
+        case VL_TYPE_F16: attend_typed(p, t0, t1, h0, h1, scratch, 2, 1, nt_f32_f16, nn_f32_f16); break;
+        case VL_TYPE_Q8_0: attend_typed(p, t0, t1, h0, h1, scratch, 34, 32, nt_f32_q8, nn_f32_q8); break;
+        default: attend_typed(p, t0, t1, h0, h1, scratch, 4, 1, nt_f32_f32, nn_f32_f32); break;
     }
 }
 
 // ---- conversions to stored types ------------------------------------------------------------------------------------
 
+#ifndef VF_STORES_BF16
 static void bf16_from_f32(uint16_t *y, const float *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] = vl_bf16_of(x[i]);
 }
+#endif

@@ -23,6 +23,8 @@ package struct Benchmark {
     package var repeats = 5
     /// Positions that the cache holds before prefill and decode.
     package var depth = 0
+    /// Type of the key-value cache; nil means float32 for the reference path and float16 else.
+    package var cacheType: DType?
     package var measuresLimits = false
 
     /// When this benchmark was made: the zero of `Sample.start`.
@@ -154,7 +156,7 @@ package struct Benchmark {
     }
 
     private func cache(_ language: any LanguageModel, _ run: Run, more: Int) -> KVCache {
-        let type: DType = run.compute == .float32 ? .float32 : .float16
+        let type = cacheType ?? (run.compute == .float32 ? .float32 : .float16)
         let cache = KVCache(language.cacheLayout(type), maximum: depth + more)
         cache.reserve(depth + more)
         cache.advance(depth)

@@ -108,7 +108,21 @@ package final class ModelHost {
         } catch {
             throw DeepSeekVLError(error)
         }
+        if let cacheType { try Self.check(cacheType, loaded.language) }
         loadSeconds = (clock.now - start).seconds
+    }
+
+    /// Whether keys and values can be kept in a type.
+    ///
+    /// - Throws: `DeepSeekVLError.parameter`.
+    package static func check(_ type: DType, _ language: any LanguageModel) throws(DeepSeekVLError) {
+        guard language.cacheUnit % type.blockLength != 0 else { return }
+        throw .parameter(
+            name: "cache-type",
+            expected:
+                "a float type, as this model's keys and values come in parts of \(language.cacheUnit) values",
+            found: "\(type.rawValue), whose blocks have \(type.blockLength)"
+        )
     }
 
     /// What messages call the model.
@@ -193,7 +207,7 @@ package final class ModelHost {
     }
 
     /// A generator over the model, with the host's cache of pictures.
-    var generator: Generator {
+    package var generator: Generator {
         Generator(
             language: loaded.language,
             vision: loaded.vision,

@@ -24,6 +24,10 @@ public struct Parameters: Sendable, Equatable {
     ///
     /// The answer is the same.
     public var chunkSize: Int?
+    /// Most tokens that are guessed at a time from what prompt and answer repeat, and computed together; 0 guesses none.
+    ///
+    /// The answer is the same.
+    public var promptLookup = 0
     /// Ends an answer that repeats itself without end.
     public var stopsAtLoops = false
     /// How many of the most probable tokens are reported at each place.
@@ -39,6 +43,7 @@ public struct Parameters: Sendable, Equatable {
         var options = GenerationOptions()
         options.maxTokens = maxTokens
         options.chunkSize = chunkSize
+        options.promptLookup = promptLookup
         options.stopsAtLoops = stopsAtLoops
         options.bestTokens = bestTokens
         options.scoredFrom = scoresPrompt ? 0 : nil
@@ -78,6 +83,12 @@ public struct Parameters: Sendable, Equatable {
             repetitionPenalty.isFinite && repetitionPenalty > 0 && repetitionPenalty <= 100,
             "a number above 0 and at most 100",
             repetitionPenalty
+        )
+        try check(
+            "prompt-lookup",
+            (0...64).contains(promptLookup),
+            "a whole number from 0 (off) to 64",
+            promptLookup
         )
         try check("stop", stop.allSatisfy { !$0.isEmpty }, "texts of at least one character", "an empty one")
         try check("stop", stop.count <= 64, "at most 64 texts", stop.count)

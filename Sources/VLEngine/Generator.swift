@@ -34,6 +34,10 @@ package struct GenerationOptions: Sendable {
     package var penalizesPrompt = true
     /// Tokens prefilled at a time; nil prefills the whole prompt at once.
     package var chunkSize: Int?
+    /// Most tokens that are guessed at a time from what prompt and answer hold, by `PromptLookup`; 0 guesses none.
+    ///
+    /// The answer is the same.
+    package var promptLookup = 0
     /// Stops when the answer repeats itself without end.
     package var stopsAtLoops = false
     /// How many of the most probable tokens are reported at each place; 0 reports none.
@@ -64,6 +68,9 @@ package struct GenerationTimings: Sendable {
     /// Tokens of prompts that were computed; those that a cache held already are not counted.
     package var prefilledTokens = 0
     package var decodedTokens = 0
+    /// Tokens that were guessed, and those of them that came true.
+    package var guessedTokens = 0
+    package var acceptedTokens = 0
 
     package init() {}
 }
@@ -83,6 +90,7 @@ package final class Sequence {
     fileprivate var content: SequenceContent
     fileprivate let claim: Int
     fileprivate var sampler: Sampler
+    fileprivate var lookup: PromptLookup?
 
     fileprivate var cache: KVCache { memory.cache }
 
@@ -107,6 +115,9 @@ package final class Sequence {
             prompt: options.penalizesPrompt ? prompt.ids : []
         )
         tokens.reserveCapacity(options.maxTokens)
+        if options.promptLookup > 0 {
+            lookup = PromptLookup(prompt, limit: options.promptLookup, maxTokens: options.maxTokens)
+        }
     }
 }
 
@@ -367,7 +378,7 @@ package final class Generator {
 
     // MARK: Decode
 
-    /// One token more for each sequence.
+    /// One token more for each sequence, and those of its guesses that come true.
     private func decode(
         _ sequences: [Sequence],
         _ indexes: [Int],
@@ -376,25 +387,64 @@ package final class Generator {
     ) {
         run.scoped {
             let hidden = language.hiddenSize
-            let ids = run.workspace.allocate(Int32.self, sequences.count)
-            for (row, sequence) in sequences.enumerated() { ids[row] = sequence.tokens.last?.id ?? 0 }
-            let x = run.workspace.matrix(sequences.count, hidden)
-            language.embed(UnsafeBufferPointer(start: ids, count: sequences.count), into: x, run)
+            var rows = 0
+            for sequence in sequences { rows += 1 + guess(sequence) }
+            let ids = run.workspace.allocate(Int32.self, rows)
+            var row = 0
+            for sequence in sequences {
+                ids[row] = sequence.tokens.last?.id ?? 0
+                row += 1
+                for id in sequence.lookup?.guess ?? [] {
+                    ids[row] = id
+                    row += 1
+                }
+            }
+            let x = run.workspace.matrix(rows, hidden)
+            language.embed(UnsafeBufferPointer(start: ids, count: rows), into: x, run)
+            row = 0
             let batch = Batch(
-                sequences.enumerated().map { row, sequence in
-                    Segment(rows: row..<row + 1, cache: sequence.cache, firstPosition: sequence.cache.count)
+                sequences.map { sequence in
+                    let first = row
+                    row += 1 + (sequence.lookup?.guess.count ?? 0)
+                    return Segment(
+                        rows: first..<row,
+                        cache: sequence.cache,
+                        firstPosition: sequence.cache.count
+                    )
                 }
             )
             run.trace = nil
             language.forward(x, batch, run)
             let logits = language.logits(language.finalNorm(x, run), run)
             run.trace = trace
-            for (row, sequence) in sequences.enumerated() {
-                if indexes[row] == 0 { trace?.record("generated_logits", logits[rows: row..<row + 1]) }
-                accept(sequence, indexes[row], logits[row: row], report)
+            for (segment, (sequence, index)) in zip(batch.segments, zip(sequences, indexes)) {
+                var row = segment.rows.lowerBound
+                while true {
+                    if index == 0 { trace?.record("generated_logits", logits[rows: row..<row + 1]) }
+                    accept(sequence, index, logits[row: row], report)
+                    timings.decodedTokens += 1
+                    row += 1
+                    // The next row is the one after this token if its guess was right.
+                    guard sequence.finish == nil, row < segment.rows.upperBound,
+                        ids[row] == sequence.tokens.last?.id
+                    else { break }
+                }
+                let used = row - segment.rows.lowerBound
+                sequence.cache.truncate(to: segment.firstPosition + used)
+                sequence.lookup?.learn(accepted: used - 1)
+                timings.guessedTokens += segment.rows.count - 1
+                timings.acceptedTokens += used - 1
             }
-            timings.decodedTokens += sequences.count
         }
+    }
+
+    /// Lets a sequence guess; the number of tokens for which its cache has room.
+    private func guess(_ sequence: Sequence) -> Int {
+        guard sequence.lookup != nil else { return 0 }
+        let wanted = sequence.options.maxTokens - sequence.tokens.count - 1
+        let room = min(wanted, sequence.cache.capacity - sequence.cache.count - 1)
+        sequence.lookup?.look(room: max(0, room))
+        return sequence.lookup?.guess.count ?? 0
     }
 
     /// Samples a token from `logits` and decides whether the sequence goes on.
@@ -416,6 +466,7 @@ package final class Generator {
             sequence.finish = .stop
         } else {
             sequence.tokens.append(token)
+            sequence.lookup?.append(id)
             report(.token(sequence: index, token))
             if sequence.finish == nil {
                 if sequence.tokens.count >= sequence.options.maxTokens

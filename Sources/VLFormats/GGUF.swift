@@ -77,6 +77,8 @@ package struct GGUF: Sendable {
     package var pairs: [Pair] { header.pairs }
     /// All tensors, in the order of their records; shapes outermost first, as everywhere here.
     package var entries: [TensorEntry] { header.entries }
+    /// The tensors with their bytes, in the same order.
+    package var tensors: [StoredTensor] { entries.map { StoredTensor($0, in: file) } }
 
     /// The value of a key, or nil.
     package subscript(key: String) -> GGUFValue? { places[ExactString(key)].map { value(of: pairs[$0]) } }

@@ -67,7 +67,7 @@ package final class WeightStore: Sendable {
 
     /// The tensors of a GGUF file.
     package convenience init(_ gguf: GGUF, path: String? = nil) {
-        let tensors = gguf.entries.map { StoredTensor($0, in: gguf.file) }
+        let tensors = gguf.tensors
         self.init(path: path ?? gguf.file.path, files: [gguf.file.name], tensors: tensors)
     }
 

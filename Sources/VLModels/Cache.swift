@@ -15,7 +15,7 @@ package struct CacheLayout: Sendable, Equatable {
     }
 
     /// Bytes of one position over all layers.
-    package var bytesPerToken: Int { layers * width * type.elementBytes }
+    package var bytesPerToken: Int { layers * type.rowBytes(width) }
 }
 
 /// Keys and values of one sequence, in blocks of 64 positions over all layers.
@@ -98,7 +98,7 @@ package final class KVCache {
         for row in 0..<source.rows {
             let position = firstPosition + row
             let place = (layer * Run.attentionBlock + position % Run.attentionBlock) * layout.width + offset
-            let target = blocks[position / Run.attentionBlock].memory + place * layout.type.elementBytes
+            let target = blocks[position / Run.attentionBlock].memory + layout.type.rowBytes(place)
             run.store(source[row: row], count: source.columns, as: layout.type, into: target)
         }
     }

@@ -121,6 +121,7 @@ package struct Inspection {
                 }
             }
         }
+        if let folder = try model.folder() { return try readCarried(folder) }
         if GGUFTokenizer.isPresent(model.gguf) {
             let section = try supported { () throws(LoadError) in try model.tokenizer() }
             tokenizer = section.map {
@@ -134,6 +135,13 @@ package struct Inspection {
 
     // MARK: Folders
 
+    /// Reads the folder that a GGUF file carries.
+    private mutating func readCarried(_ folder: ModelFolder) throws(LoadError) {
+        let (architecture, license) = (architecture, license)
+        try read(folder)
+        (self.architecture, self.license) = (architecture, license)
+    }
+
     private mutating func read(_ folder: ModelFolder) throws(LoadError) {
         architecture = folder.modelType
         license = try Self.license(folder.path)
@@ -145,7 +153,7 @@ package struct Inspection {
             return
         }
         facts = try supported { () throws(LoadError) in try family.facts(folder.config) }
-        guard FileContents.exists(folder.path + "/tokenizer.json"), facts != nil else { return }
+        guard try folder.bytes("tokenizer.json") != nil, facts != nil else { return }
         let found = try supported { () throws(LoadError) in try family.processor(folder) }
         guard let (processor, ends) = found else { return }
         let begin = try processor.beginToken()
@@ -158,7 +166,7 @@ package struct Inspection {
     }
 
     /// The licence that a model card states in its first lines, which are YAML.
-    private static func license(_ folder: String) throws(LoadError) -> String? {
+    package static func license(_ folder: String) throws(LoadError) -> String? {
         let path = folder + "/README.md"
         guard FileContents.exists(path) else { return nil }
         let bytes: [UInt8]

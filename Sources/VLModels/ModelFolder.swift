@@ -9,16 +9,29 @@ package struct ModelFolder {
     package let config: ConfigReader
     /// `model_type` of `config.json`.
     package let modelType: String
+    /// The folder's files by their names, where a GGUF file holds them and there is no folder.
+    private let documents: [String: [UInt8]]?
 
     /// Reads `config.json`.
     ///
     /// - Throws: `LoadError`.
     package init(_ path: String) throws(LoadError) {
-        self.path = path.hasSuffix("/") ? String(path.dropLast()) : path
-        guard let config = try Self.reader(self.path, "config.json") else {
+        try self.init(path.hasSuffix("/") ? String(path.dropLast()) : path, documents: nil)
+    }
+
+    /// Reads `config.json` among the files of a folder, which lie in memory.
+    ///
+    /// - Parameters:
+    ///   - path: what messages call the whole.
+    ///   - documents: contents by file names; nil for the files that lie in the folder `path`.
+    /// - Throws: `LoadError`.
+    package init(_ path: String, documents: [String: [UInt8]]?) throws(LoadError) {
+        self.path = path
+        self.documents = documents
+        guard let bytes = try Self.bytes(path, "config.json", documents) else {
             throw .format(.noCheckpoint(folder: path, wanted: ["config.json"]))
         }
-        self.config = config
+        config = try ConfigReader(bytes: bytes, file: "config.json")
         modelType = try Self.modelType(config)
     }
 
@@ -40,16 +53,24 @@ package struct ModelFolder {
     }
 
     /// A JSON file of the folder; nil if there is none.
-    package func reader(_ name: String) throws(LoadError) -> ConfigReader? { try Self.reader(path, name) }
-
-    private static func reader(_ path: String, _ name: String) throws(LoadError) -> ConfigReader? {
-        guard let bytes = try bytes(path + "/" + name) else { return nil }
+    package func reader(_ name: String) throws(LoadError) -> ConfigReader? {
+        guard let bytes = try bytes(name) else { return nil }
         return try ConfigReader(bytes: bytes, file: name)
     }
 
-    private static func bytes(_ path: String) throws(LoadError) -> [UInt8]? {
+    /// All bytes of a file of the folder; nil if there is none.
+    ///
+    /// - Throws: `LoadError.format`.
+    package func bytes(_ name: String) throws(LoadError) -> [UInt8]? { try Self.bytes(path, name, documents) }
+
+    private static func bytes(
+        _ path: String,
+        _ name: String,
+        _ documents: [String: [UInt8]]?
+    ) throws(LoadError) -> [UInt8]? {
+        if let documents { return documents[name] }
         do throws(FormatError) {
-            return try FileContents.read(path, limit: FileContents.jsonLimit)
+            return try FileContents.read(path + "/" + name, limit: FileContents.jsonLimit)
         } catch {
             if case .system(_, _, let code) = error, code == FormatError.noSuchFile { return nil }
             throw .format(error)
@@ -61,7 +82,7 @@ package struct ModelFolder {
     /// - Parameter special: tokens that the family's processor makes special, whatever the file says of them.
     /// - Throws: `LoadError`.
     package func tokenizer(special: [String] = []) throws(LoadError) -> Tokenizer {
-        guard let bytes = try Self.bytes(path + "/tokenizer.json") else {
+        guard let bytes = try bytes("tokenizer.json") else {
             throw .format(.noCheckpoint(folder: path, wanted: ["tokenizer.json"]))
         }
         do throws(TokenizerError) {

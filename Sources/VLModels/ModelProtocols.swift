@@ -13,6 +13,9 @@ package protocol LanguageModel: Sendable {
     /// Weights that one token's forward pass reads.
     var activeParameters: Int { get }
 
+    /// Number that divides the widths of all vectors that a cached position holds: a cache in a block format wants it to be
+    /// a multiple of the block.
+    var cacheUnit: Int { get }
     /// What a cached position takes.
     func cacheLayout(_ type: DType) -> CacheLayout
     /// Writes the embeddings of `ids` into `out`, [ids, hidden].

@@ -17,8 +17,31 @@ package struct LoadedModel: Sendable {
     package var endTokens: [Int32]
     /// Bytes of all weights that the model reads.
     package var weightBytes: Int
+    /// Names of its matrices in a Hugging Face checkpoint (those of a GGUF file, too), by `WeightMatrix.Origin.index`.
+    package var weightNames: [String]
     /// Type of the language model's matrices.
     package var weightType: DType
+
+    /// A model of networks whose weights a loader has read.
+    init(
+        name: String,
+        architecture: String,
+        _ network: Network,
+        _ processor: any Processor,
+        endTokens: [Int32],
+        _ loader: WeightLoader
+    ) {
+        self.name = name
+        self.architecture = architecture
+        language = network.language
+        vision = network.vision
+        self.processor = processor
+        tokenizer = processor.tokenizer
+        self.endTokens = endTokens
+        weightBytes = loader.byteCount
+        weightNames = loader.names
+        weightType = network.weightType
+    }
 }
 
 /// A family's networks over some weights.
@@ -45,6 +68,8 @@ package protocol ModelFamily: SendableMetatype {
     ) throws(LoadError) -> Network
     /// Weights of the model that a configuration describes, about.
     static func parameterCount(_ config: ConfigReader) throws(LoadError) -> Int
+    /// The language model that a configuration describes.
+    static func language(_ config: ConfigReader) throws(LoadError) -> GGUFConfig
     /// What a configuration says of its language model.
     static func facts(_ config: ConfigReader) throws(LoadError) -> ModelFacts
     /// The processor of a folder, without its weights, and the tokens that end an answer.
@@ -103,13 +128,10 @@ package enum Registry {
         return LoadedModel(
             name: folder.path.split(separator: "/").last.map(String.init) ?? folder.path,
             architecture: folder.modelType,
-            language: network.language,
-            vision: network.vision,
-            processor: processor,
-            tokenizer: processor.tokenizer,
+            network,
+            processor,
             endTokens: ends,
-            weightBytes: loader.byteCount,
-            weightType: network.weightType
+            loader
         )
     }
 
@@ -155,7 +177,7 @@ package enum Registry {
                 throw .tokenizer(description: "\(error)")
             }
         }
-        if let model = try GGUFModel(at: path) { return try model.tokenizer().tokenizer }
+        if let model = try GGUFModel(at: path) { return try model.processor().0.tokenizer }
         let folder = try ModelFolder(path)
         // A family whose model we do not know may still have a tokenizer that we do.
         guard let family = try? family(folder.modelType) else { return try folder.tokenizer() }

@@ -22,7 +22,8 @@ package struct WeightPolicy: Sendable, Equatable {
     ///   - name: its full name in the checkpoint.
     ///   - stored: the type that the file holds.
     ///   - columns: its input features.
-    package func type(of name: String, stored: DType, columns: Int) -> DType {
+    ///   - isHead: whether it makes logits though its name does not say so: an embedding that is the output head, too.
+    package func type(of name: String, stored: DType, columns: Int, isHead: Bool = false) -> DType {
         if Self.visionParts.contains(where: { name.hasPrefix($0) }) {
             return vision.map { Self.fitting($0, columns: columns, else: stored) } ?? stored
         }
@@ -35,7 +36,7 @@ package struct WeightPolicy: Sendable, Equatable {
         // The gate's ties decide which experts run: it stays as it is.
         if name.hasSuffix(".mlp.gate.weight") { return stored }
         // The output head decides between tokens: with few bits it costs the most, so it keeps six.
-        if name.hasSuffix("lm_head.weight"), language.isBlock, language.bitsPerValue < 6.5 {
+        if isHead || name.hasSuffix("lm_head.weight"), language.isBlock, language.bitsPerValue < 6.5 {
             return Self.fitting(.q6_k, columns: columns, else: stored)
         }
         return Self.fitting(language, columns: columns, else: stored)

@@ -49,6 +49,8 @@ package final class WeightLoader {
     private let run: Run
     private let arena = WeightArena()
     private var buffers: [WeightBuffer] = []
+    /// Names of the matrices that were handed out, as the model asks for them; `WeightMatrix.Origin` counts in it.
+    package private(set) var names: [String] = []
     /// Bytes of the weights that were handed out, in the form in which they run.
     package private(set) var byteCount = 0
 
@@ -80,18 +82,27 @@ package final class WeightLoader {
         guard columns % found.type.blockLength == 0 else {
             throw .blocks(name: name, type: found.type.rawValue, columns: columns, file: found.file)
         }
-        let type = policy.type(of: name, stored: found.type, columns: columns)
+        let type = policy.type(of: name, stored: found.type, columns: columns, isHead: isTiedHead(name))
         let size = WeightMatrix.byteCount(type, rows: rows, columns: columns)
         byteCount += size
+        let origin = WeightMatrix.Origin(index: Int32(clamping: names.count))
+        names.append(name)
         if type == found.type && !type.isBlock {
-            return WeightMatrix(found.pointer, type: type, rows: rows, columns: columns)
+            return WeightMatrix(found.pointer, type: type, rows: rows, columns: columns, origin: origin)
         }
         guard let place = arena.allocate(size) else {
             throw .memory(what: name, needed: size, available: 0)
         }
         run.pack(found.pointer, found.type, rows: rows, columns: columns, as: type, into: place)
         source.release(name)
-        return WeightMatrix(place, type: type, rows: rows, columns: columns)
+        return WeightMatrix(place, type: type, rows: rows, columns: columns, origin: origin)
+    }
+
+    /// Whether a matrix is the embedding of a model that has no output head beside it.
+    private func isTiedHead(_ name: String) -> Bool {
+        let embedding = "model.embed_tokens.weight"
+        return name.hasSuffix(embedding)
+            && !source.contains(name.dropLast(embedding.count) + "lm_head.weight")
     }
 
     fileprivate func vector(_ name: String, _ shape: [Int]) throws(LoadError) -> WeightVector {

@@ -20,6 +20,8 @@ package final class Run {
     package var readBytes = 0
     /// Receives intermediate values when somebody asked for them.
     package var trace: Trace?
+    /// Sees what each product with a named weight reads, when somebody wants to.
+    package var observer: (any ProductObserver)?
 
     /// - Parameter isa: the kernel table's instruction set; nil chooses the best (or what VL_ISA names).
     package init(pool: ThreadPool, compute: Compute, isa: vl_isa? = nil) {

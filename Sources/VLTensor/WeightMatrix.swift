@@ -13,15 +13,42 @@ package struct WeightMatrix: @unchecked Sendable {
     package let rows: Int
     /// Input features.
     package let columns: Int
+    /// The tensor that it is or whose rows it shows; nil if nobody shall know.
+    package let origin: Origin?
 
-    package init(_ pointer: UnsafeRawPointer, type: DType, rows: Int, columns: Int) {
+    /// A tensor of a model's weights.
+    ///
+    /// A number and no name, so that copies of a matrix count no references.
+    package struct Origin: Sendable, Equatable {
+        /// Place of its name in the list of the loader, and of the loaded model.
+        package let index: Int32
+        /// The tensor's row that is the matrix's first.
+        package let firstRow: Int32
+
+        package init(index: Int32, firstRow: Int32 = 0) {
+            self.index = index
+            self.firstRow = firstRow
+        }
+    }
+
+    package init(
+        _ pointer: UnsafeRawPointer,
+        type: DType,
+        rows: Int,
+        columns: Int,
+        origin: Origin? = nil
+    ) {
         precondition(rows >= 0 && columns >= 0, "a weight of \(rows) x \(columns)")
         precondition(columns % type.blockLength == 0, "\(columns) columns in blocks of \(type.blockLength)")
         self.pointer = pointer
         self.type = type
         self.rows = rows
         self.columns = columns
+        self.origin = origin
     }
+
+    /// The same matrix, whose products no observer sees.
+    package var unobserved: WeightMatrix { WeightMatrix(pointer, type: type, rows: rows, columns: columns) }
 
     /// Rows of a group of the packed form.
     package static var groupRows: Int { Int(VL_GROUP_ROWS) }
@@ -44,7 +71,10 @@ package struct WeightMatrix: @unchecked Sendable {
             "rows from \(range.lowerBound) of a packed matrix"
         )
         let start = pointer + Self.byteCount(type, rows: range.lowerBound, columns: columns)
-        return WeightMatrix(start, type: type, rows: range.count, columns: columns)
+        let origin = origin.map {
+            Origin(index: $0.index, firstRow: $0.firstRow + Int32(clamping: range.lowerBound))
+        }
+        return WeightMatrix(start, type: type, rows: range.count, columns: columns, origin: origin)
     }
 }
 

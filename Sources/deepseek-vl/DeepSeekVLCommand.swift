@@ -28,6 +28,10 @@ struct DeepSeekVLCommand: ParsableCommand {
             EvalCommand.self,
             BenchCommand.self,
             InspectCommand.self,
+            ConvertCommand.self,
+            QuantizeCommand.self,
+            ImatrixCommand.self,
+            VerifyCommand.self,
             TokenizeCommand.self,
             PreprocessCommand.self,
         ]

@@ -60,13 +60,15 @@ enum Terminal {
     }
 
     /// Shows how far something is, on one line that the next call overwrites.
-    static func progress(_ what: String, _ done: Int, of total: Int) {
+    ///
+    /// - Parameter note: what stands behind the numbers.
+    static func progress(_ what: String, _ done: Int, of total: Int, note: String = "") {
         guard showsProgress, total > 0 else { return }
         hasProgressLine.store(true, ordering: .relaxed)
         let width = 24
         let filled = width * min(done, total) / total
         let bar = String(repeating: "#", count: filled) + String(repeating: "-", count: width - filled)
-        write("\r\u{1b}[K\(what) [\(bar)] \(done)/\(total)", to: 2)
+        write("\r\u{1b}[K\(what) [\(bar)] \(done)/\(total)\(note)", to: 2)
     }
 
     /// Whether a progress line is there, to be removed before anything else is written.

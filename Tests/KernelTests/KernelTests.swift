@@ -393,6 +393,7 @@ struct AttentionTests {
         Case(heads: 1, keySize: 72, valueSize: 72, keys: 200, tokens: 31, causal: false),
         Case(heads: 1, keySize: 128, valueSize: 128, keys: 130, tokens: 30, causal: true),
         Case(heads: 4, keySize: 48, valueSize: 32, keys: 70, tokens: 6, causal: true),
+        Case(heads: 2, keySize: 96, valueSize: 64, keys: 66, tokens: 3, causal: true),
         Case(heads: 16, keySize: 80, valueSize: 64, keys: 65, tokens: 1, causal: true),
         Case(heads: 3, keySize: 9, valueSize: 7, keys: 129, tokens: 9, causal: true),
     ]
@@ -410,47 +411,56 @@ struct AttentionTests {
         let q = numbers.array(c.tokens * c.heads * c.keySize, scale: 2)
         let stride = c.keySize + c.valueSize
         let cache = numbers.array((c.keys + 63) / 64 * 64 * stride, scale: 1.5)
-        let narrow = bf16(cache, kernels)
+        var narrow = [UInt8](repeating: 0, count: cache.count * 4)
+        narrow.withUnsafeMutableBytes { narrow in
+            switch type {
+            case VL_TYPE_BF16: narrow.copyBytes(from: bf16(cache, kernels).withUnsafeBytes { Array($0) })
+            case VL_TYPE_F16: narrow.copyBytes(from: f16(cache, kernels).withUnsafeBytes { Array($0) })
+            case VL_TYPE_Q8_0:
+                if let place = narrow.baseAddress { vl_encode(type, cache, nil, place, Int64(cache.count)) }
+            default: narrow.copyBytes(from: cache.withUnsafeBytes { Array($0) })
+            }
+        }
         var out = [Float](repeating: 7, count: c.tokens * c.heads * c.valueSize)
         var scratch = [Float](repeating: 0, count: Int(VL_ATTENTION_SCRATCH))
-        cache.withUnsafeBytes { wide in
-            narrow.withUnsafeBytes { narrow in
-                let cached = type == VL_TYPE_F32 ? base(wide) : base(narrow)
-                let size = type == VL_TYPE_F32 ? 4 : 2
-                let blocks = (0..<(c.keys + 63) / 64).map { cached + $0 * 64 * stride * size }
-                blocks.withUnsafeBufferPointer { blocks in
-                    q.withUnsafeBufferPointer { q in
-                        out.withUnsafeMutableBufferPointer { out in
-                            var attention = vl_attention(
-                                q: base(q),
-                                q_token_stride: Int64(c.heads * c.keySize),
-                                q_head_stride: Int64(c.keySize),
-                                out: base(out),
-                                out_token_stride: Int64(c.heads * c.valueSize),
-                                out_head_stride: Int64(c.valueSize),
-                                blocks: base(blocks),
-                                k_offset: 0,
-                                v_offset: Int64(c.keySize),
-                                position_stride: Int64(stride),
-                                qk_dim: Int64(c.keySize),
-                                v_dim: Int64(c.valueSize),
-                                key_count: Int64(c.keys),
-                                first_position: Int64(c.keys - c.tokens),
-                                causal: c.causal ? 1 : 0,
-                                type: Int32(type.rawValue),
-                                scale: 0.3
-                            )
-                            for t in Swift.stride(from: tokens.lowerBound, to: tokens.upperBound, by: tile) {
-                                for h in Swift.stride(from: 0, to: c.heads, by: headTile) {
-                                    kernels.attend(
-                                        &attention,
-                                        Int64(t),
-                                        Int64(min(tokens.upperBound, t + tile)),
-                                        Int64(h),
-                                        Int64(min(c.heads, h + headTile)),
-                                        &scratch
-                                    )
-                                }
+        narrow.withUnsafeBytes { narrow in
+            let cached = base(narrow)
+            let unit = Int(vl_block_length(type))
+            let blocks = (0..<(c.keys + 63) / 64).map {
+                cached + $0 * 64 * stride / unit * Int(vl_block_bytes(type))
+            }
+            blocks.withUnsafeBufferPointer { blocks in
+                q.withUnsafeBufferPointer { q in
+                    out.withUnsafeMutableBufferPointer { out in
+                        var attention = vl_attention(
+                            q: base(q),
+                            q_token_stride: Int64(c.heads * c.keySize),
+                            q_head_stride: Int64(c.keySize),
+                            out: base(out),
+                            out_token_stride: Int64(c.heads * c.valueSize),
+                            out_head_stride: Int64(c.valueSize),
+                            blocks: base(blocks),
+                            k_offset: 0,
+                            v_offset: Int64(c.keySize),
+                            position_stride: Int64(stride),
+                            qk_dim: Int64(c.keySize),
+                            v_dim: Int64(c.valueSize),
+                            key_count: Int64(c.keys),
+                            first_position: Int64(c.keys - c.tokens),
+                            causal: c.causal ? 1 : 0,
+                            type: Int32(type.rawValue),
+                            scale: 0.3
+                        )
+                        for t in Swift.stride(from: tokens.lowerBound, to: tokens.upperBound, by: tile) {
+                            for h in Swift.stride(from: 0, to: c.heads, by: headTile) {
+                                kernels.attend(
+                                    &attention,
+                                    Int64(t),
+                                    Int64(min(tokens.upperBound, t + tile)),
+                                    Int64(h),
+                                    Int64(min(c.heads, h + headTile)),
+                                    &scratch
+                                )
                             }
                         }
                     }
@@ -462,12 +472,13 @@ struct AttentionTests {
         )
     }
 
-    @Test("attention equals the scalar one in float32 and bfloat16", arguments: tables)
+    @Test("attention equals the scalar one in float32, bfloat16, float16 and 8 bits", arguments: tables)
     func reference(name: String) throws {
         let kernels = try table(name)
         let scalar = try table("scalar")
         for c in Self.cases {
-            for type in [VL_TYPE_F32, VL_TYPE_BF16] {
+            for type in [VL_TYPE_F32, VL_TYPE_BF16, VL_TYPE_F16, VL_TYPE_Q8_0] {
+                guard type != VL_TYPE_Q8_0 || c.keySize % 32 == 0 && c.valueSize % 32 == 0 else { continue }
                 let found = attend(
                     c,
                     kernels,

@@ -117,10 +117,3 @@ func floats(_ store: WeightStore, _ name: String) throws -> [Float] {
 func ints(_ store: WeightStore, _ name: String) throws -> [Int] {
     try store.tensor(named: name).bytes.bindMemory(to: Int32.self).map { Int($0) }
 }
-
-/// Largest difference in relation to the largest expected value.
-func relativeError(_ found: [Float], _ expected: [Float]) -> Float {
-    guard found.count == expected.count else { return .infinity }
-    let size = expected.reduce(1e-30) { max($0, abs($1)) }
-    return zip(found, expected).reduce(0) { max($0, abs($1.0 - $1.1)) } / size
-}

@@ -17,15 +17,16 @@ struct ParityTests {
     }
 
     @Test(
-        "prompt ids, pictures' places and greedy tokens are equal, with and without chunks",
+        "prompt ids, pictures' places and greedy tokens are equal, with and without chunks and guesses",
         arguments: GoldenCase.all
     )
     func tokens(_ c: GoldenCase) throws {
         let golden = try c.golden()
         let host = try c.host()
-        for chunk in [nil, 16, 1] {
+        for (chunk, lookup) in [(nil, 0), (16, 8), (1, 0), (nil, 3)] {
             var options = try c.parameters()
             options.chunkSize = chunk
+            options.promptLookup = lookup
             let answers = try host.answer(c.inputs(), options, exif: .ignore)
             for (row, hosted) in answers.enumerated() {
                 let prompt = try c.prompt(row, golden)

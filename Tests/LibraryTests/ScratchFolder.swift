@@ -83,26 +83,6 @@ struct LlamaFolder {
         try fixtureBytes("text/tiny-llm-linear.tokenizer.json")
     }
 
-    /// The metadata of the same model in a GGUF file.
-    func metadata() throws -> [(key: String, value: GGUFWriter.Value)] {
-        [
-            ("general.architecture", .text("llama")), ("llama.block_count", .uint32(2)),
-            ("llama.context_length", .uint32(256)), ("llama.embedding_length", .uint32(64)),
-            ("llama.feed_forward_length", .uint32(96)), ("llama.attention.head_count", .uint32(4)),
-            ("llama.attention.head_count_kv", .uint32(2)), ("llama.rope.freq_base", .float32(50000)),
-            ("llama.attention.layer_norm_rms_epsilon", .float32(1e-5)),
-            ("llama.vocab_size", .uint32(UInt32(Self.vocabulary))),
-            ("llama.rope.dimension_count", .uint32(16)),
-            ("llama.rope.scaling.type", .text("linear")), ("llama.rope.scaling.factor", .float32(2)),
-        ]
-            + (try GGUFConversion.tokenizer(
-                Self.tokenizerBytes(),
-                pre: "deepseek-coder",
-                begin: Self.begin,
-                end: Self.end
-            ))
-    }
-
     /// The path of another file, gone with the folder.
     func file(_ name: String) -> String { scratch(name) }
 }

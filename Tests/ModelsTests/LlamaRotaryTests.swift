@@ -1,6 +1,7 @@
 import Testing
 import VLModels
 import VLTensor
+import VLTestSupport
 
 @Suite struct LlamaRotaryTests {
     static let positions: [Int32] = [0, 1, 3, 9, 31, 40, 63]

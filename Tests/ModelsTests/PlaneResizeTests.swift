@@ -2,6 +2,7 @@ import Testing
 import VLJSON
 import VLModels
 import VLTensor
+import VLTestSupport
 
 @Suite struct PlaneResizeTests {
     @Test("float pictures are resized as torchvision resizes them", arguments: ["16_24", "40_15", "64_24"])

@@ -2,6 +2,7 @@ import Testing
 import VLJSON
 import VLModels
 import VLTensor
+import VLTestSupport
 
 @Suite("Projector")
 struct ProjectorTests {

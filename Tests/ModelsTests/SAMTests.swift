@@ -1,6 +1,7 @@
 import Testing
 import VLModels
 import VLTensor
+import VLTestSupport
 
 @Suite struct SAMTests {
     @Test(

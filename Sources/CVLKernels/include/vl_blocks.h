@@ -43,6 +43,9 @@ void vl_packed_columns(vl_type type, const void *group, int64_t first, int64_t n
 /// int32 sum for each 16.
 int64_t vl_q8_row_bytes(int64_t depth);
 
+/// out = x - what `row`, the quantized row of the n values x, stands for.
+void vl_q8_remainder(float *out, const float *x, const void *row, int64_t n);
+
 /// The kernel for quantized activations ([rows], `a_stride` in bytes) and packed weights of a type; its column ranges
 /// begin at multiples of 16. Null for types that are not packed.
 vl_product_fn _Nullable vl_product_q8(const vl_kernels *kernels, vl_type type);

@@ -21,7 +21,9 @@ typedef enum {
     VL_ISA_AVX512BF16 = 4,  // the same with BF16 dot products
     VL_ISA_NEON = 5,        // ARMv8-A
     VL_ISA_NEONDOT = 6,     // the same with 8-bit dot products (ARMv8.2-A)
-    VL_ISA_COUNT = 7
+    VL_ISA_NEONI8MM = 7,    // the same with 8-bit matrix products (ARMv8.6-A)
+    VL_ISA_NEONBF16 = 8,    // the same with bfloat16 matrix products
+    VL_ISA_COUNT = 9
 } vl_isa;
 
 /// Element types of matrices; those from VL_TYPE_Q8_0 on are block formats (see vl_blocks.h).
@@ -91,9 +93,50 @@ typedef struct {
     int64_t key_count;       // positions that hold a key
     int64_t first_position;  // position of token 0; token t sees the keys 0...first_position + t if causal
     int32_t causal;
-    int32_t type;  // vl_type of keys and values
+    int32_t type;  // vl_type of keys and values: a float type, or Q8_0 if all widths and offsets are multiples of 32
     float scale;   // multiplies each score after the dot product
 } vl_attention;
+
+/// Queries that one `attend_dense` call may cover.
+enum { VL_DENSE_ROWS = 24 };
+
+/// Softmax attention of one head in which every query sees every key, in bfloat16: queries, keys, values and the softmax's
+/// weights are rounded to bfloat16, their products are exact, sums are float32 (in pairs, as the processor's dot product
+/// adds them). Keys are folded in blocks of VL_ATTENTION_BLOCK into the running softmax.
+///
+/// With `distance_rows`, keys and queries are places of a grid, row after row, and a score gains the query's products with
+/// the distances of rows and of columns (decomposed relative positions, arXiv:2112.01526).
+typedef struct {
+    const float *q;  // query of token t at q + t * q_stride
+    int64_t q_stride;
+    float *out;  // output of token t at out + t * out_stride
+    int64_t out_stride;
+    const uint16_t *keys;                        // as vl_dense_pack_keys leaves them
+    const uint16_t *values;                      // as vl_dense_pack_values leaves them
+    const uint16_t *_Nullable distance_rows;     // as vl_dense_pack_distances leaves them for grid_height
+    const uint16_t *_Nullable distance_columns;  // and for grid_width
+    int64_t grid_height;
+    int64_t grid_width;
+    int64_t key_count;
+    int64_t qk_dim;  // even
+    int64_t v_dim;
+    float scale;  // multiplies each product of a query and a key
+} vl_dense_attention;
+
+/// Elements of a head's packed keys: [blocks of 64 keys][dim / 2][64 keys][2].
+int64_t vl_dense_keys_size(int64_t count, int64_t dim);
+/// Elements of a head's packed values: [blocks of 64 keys][32 pairs of keys][dim rounded up to 16][2].
+int64_t vl_dense_values_size(int64_t count, int64_t dim);
+/// Elements of packed distances of `side` places: [side][dim / 2][side rounded up to 16][2].
+int64_t vl_dense_distances_size(int64_t side, int64_t dim);
+/// Packs keys [count, dim], `stride` floats from one to the next.
+void vl_dense_pack_keys(uint16_t *out, const float *keys, int64_t stride, int64_t count, int64_t dim);
+/// Packs values [count, dim], `stride` floats from one to the next.
+void vl_dense_pack_values(uint16_t *out, const float *values, int64_t stride, int64_t count, int64_t dim);
+/// Packs a vector for each distance, [2 * side - 1, dim]: entry [place][..][other] is that of place - other.
+void vl_dense_pack_distances(uint16_t *out, const float *table, int64_t side, int64_t dim);
+/// Bytes of scratch that a call of `attend_dense` needs.
+int64_t vl_dense_scratch(const vl_dense_attention *attention);
 
 /// Everything an operation of the engine may call. A null entry means that the set has no such kernel.
 typedef struct vl_kernels {
@@ -123,6 +166,9 @@ typedef struct vl_kernels {
 
     /// Tokens [t0, t1) times heads [h0, h1), at most VL_ATTENTION_ROWS pairs; `scratch` is VL_ATTENTION_SCRATCH floats.
     void (*attend)(const vl_attention *attention, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch);
+
+    /// Tokens [t0, t1), at most VL_DENSE_ROWS, of a dense attention; null where a table has no form of its own.
+    void (*_Nullable attend_dense)(const vl_dense_attention *attention, int64_t t0, int64_t t1, void *scratch);
 
     /// y = x / sqrt(mean(x^2) + eps) * weight over n values; y may be x.
     void (*rms_norm)(float *y, const float *x, const float *weight, float eps, int64_t n);

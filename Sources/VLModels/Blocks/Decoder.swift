@@ -12,6 +12,8 @@ struct DecoderSizes: Sendable, Equatable {
     var tiedEmbeddings: Bool
     /// Elements of a cached position in one layer.
     var cacheWidth: Int
+    /// Number that divides the widths of all vectors that a cached position holds.
+    var cacheUnit: Int
     /// Weights that one token's forward pass reads.
     var activeParameters: Int
 }
@@ -65,6 +67,7 @@ package struct Decoder: LanguageModel {
     package var vocabularySize: Int { sizes.vocabularySize }
     package var maxPositions: Int { sizes.maxPositions }
     package var activeParameters: Int { sizes.activeParameters }
+    package var cacheUnit: Int { sizes.cacheUnit }
 
     package func cacheLayout(_ type: DType) -> CacheLayout {
         CacheLayout(layers: layers.count, width: sizes.cacheWidth, type: type)
@@ -87,5 +90,5 @@ package struct Decoder: LanguageModel {
 
     package func finalNorm(_ x: Matrix, _ run: Run) -> Matrix { norm(x, run) }
 
-    package func logits(_ normed: Matrix, _ run: Run) -> Matrix { run.linear(normed, head) }
+    package func logits(_ normed: Matrix, _ run: Run) -> Matrix { run.fineLinear(normed, head) }
 }

@@ -133,6 +133,10 @@ struct LatentAttention: Sendable {
         }
         let angles = rotary.angles(positions, run)
         norm.inPlace(compressed[columns: 0..<rank], run)
+        // An observer wants what the matrix stands for: the latents, not how it is folded.
+        if let observer = run.observer, case .joined(let up) = up {
+            observer.product(reads: compressed[columns: 0..<rank], with: up)
+        }
         run.deinterleave(compressed, heads: 1, stride: rank + rope, offset: rank, size: rope)
         run.rotate(compressed, heads: 1, stride: rank + rope, offset: rank, size: rope, angles)
         run.deinterleave(q, heads: heads, stride: plain + rope, offset: plain, size: rope)
@@ -240,7 +244,7 @@ struct LatentAttention: Sendable {
             switch up {
             case .joined(let up):
                 let first = head * (config.plainSize + size) + config.plainSize
-                part = up[rows: first..<first + size]
+                part = up.unobserved[rows: first..<first + size]
             case .split(_, let values): part = values[rows: head * size..<(head + 1) * size]
             }
             run.append(

@@ -17,6 +17,7 @@ extension Decoder {
             epsilon: config.epsilon,
             tiedEmbeddings: config.tiedEmbeddings,
             cacheWidth: 2 * config.keyValueHeads * config.headSize,
+            cacheUnit: config.headSize,
             activeParameters: config.activeParameters
         )
         try self.init(sizes, weights, onLayer: onLayer) { (_, weights) throws(LoadError) in

@@ -18,6 +18,10 @@ enum DeepSeekLLMFamily: ModelFamily {
         try LlamaConfig(config).parameterCount
     }
 
+    static func language(_ config: ConfigReader) throws(LoadError) -> GGUFConfig {
+        .llama(try LlamaConfig(config))
+    }
+
     static func facts(_ config: ConfigReader) throws(LoadError) -> ModelFacts {
         ModelFacts(try LlamaConfig(config))
     }

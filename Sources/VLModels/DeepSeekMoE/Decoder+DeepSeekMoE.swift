@@ -18,6 +18,7 @@ extension Decoder {
             epsilon: config.epsilon,
             tiedEmbeddings: config.tiedEmbeddings,
             cacheWidth: config.cacheWidth,
+            cacheUnit: config.cacheUnit,
             activeParameters: config.activeParameters
         )
         try self.init(sizes, weights, onLayer: onLayer) { (index, weights) throws(LoadError) in

@@ -80,6 +80,14 @@ package struct DeepSeekMoEConfig: Sendable, Equatable {
         }
     }
 
+    /// Number that divides the widths of all vectors that a cached position holds.
+    package var cacheUnit: Int {
+        switch attention {
+        case .latent(let latent): greatestCommonDivisor(latent.rank, latent.ropeSize)
+        case .grouped(_, _, let headSize): headSize
+        }
+    }
+
     /// Numbers in all matrices, about.
     package var parameterCount: Int {
         var total = hiddenSize * 2 * vocabularySize
@@ -120,3 +128,5 @@ package struct DeepSeekMoEConfig: Sendable, Equatable {
         return total
     }
 }
+
+private func greatestCommonDivisor(_ a: Int, _ b: Int) -> Int { b == 0 ? a : greatestCommonDivisor(b, a % b) }

@@ -18,6 +18,10 @@ enum DeepSeekMoEFamily: ModelFamily {
         try DeepSeekMoEConfig(config).parameterCount
     }
 
+    static func language(_ config: ConfigReader) throws(LoadError) -> GGUFConfig {
+        .deepSeek(try DeepSeekMoEConfig(config))
+    }
+
     static func facts(_ config: ConfigReader) throws(LoadError) -> ModelFacts {
         ModelFacts(try DeepSeekMoEConfig(config))
     }

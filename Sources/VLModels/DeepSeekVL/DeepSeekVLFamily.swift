@@ -18,6 +18,10 @@ enum DeepSeekVLFamily: ModelFamily {
         try DeepSeekVLConfig(config).parameterCount
     }
 
+    static func language(_ config: ConfigReader) throws(LoadError) -> GGUFConfig {
+        .llama(try DeepSeekVLConfig(config).language)
+    }
+
     static func facts(_ config: ConfigReader) throws(LoadError) -> ModelFacts {
         ModelFacts(try DeepSeekVLConfig(config).language)
     }

@@ -17,6 +17,10 @@ enum DeepSeekVL2Family: ModelFamily {
         try DeepSeekVL2Config(config).parameterCount
     }
 
+    static func language(_ config: ConfigReader) throws(LoadError) -> GGUFConfig {
+        .deepSeek(try DeepSeekVL2Config(config).language)
+    }
+
     static func facts(_ config: ConfigReader) throws(LoadError) -> ModelFacts {
         ModelFacts(try DeepSeekVL2Config(config).language)
     }

@@ -65,6 +65,7 @@ package struct GGUFModel {
     ///
     /// - Throws: `LoadError`.
     func processor() throws(LoadError) -> (any Processor, endTokens: [Int32]) {
+        if let folder = try folder() { return try Registry.family(folder.modelType).processor(folder) }
         let section = try tokenizer()
         guard let end = section.ends.first else {
             throw .missingToken(file: file, token: "tokenizer.ggml.eos_token_id")
@@ -87,6 +88,7 @@ package struct GGUFModel {
         _ policy: WeightPolicy,
         _ onLayer: (Int, Int) -> Void
     ) throws(LoadError) -> LoadedModel {
+        if let folder = try folder() { return try load(folder, run, policy, onLayer) }
         let config = try config()
         let (processor, ends) = try processor()
         guard processor.tokenizer.vocabularySize <= config.vocabularySize else {
@@ -103,13 +105,10 @@ package struct GGUFModel {
         return LoadedModel(
             name: file.hasSuffix(".gguf") ? String(file.dropLast(5)) : file,
             architecture: try fields.text("general.architecture"),
-            language: network.language,
-            vision: network.vision,
-            processor: processor,
-            tokenizer: processor.tokenizer,
+            network,
+            processor,
             endTokens: ends,
-            weightBytes: loader.byteCount,
-            weightType: network.weightType
+            loader
         )
     }
 }

@@ -78,6 +78,33 @@ package enum GGUFNames {
         return toFile[stem].map { Place(name: block + $0 + ending) }
     }
 
+    /// Where the language model lies in a checkpoint that sees.
+    private static let languages = ["language_model.", "language."]
+
+    /// Where DeepSeek-VL's towers lie: with these before them, names are longer than a GGUF file allows.
+    private static let towers = [
+        ("vision_model.vision_tower_high.vision_tower.", "vision_high."),
+        ("vision_model.vision_tower_low.vision_tower.", "vision_low."),
+    ]
+
+    /// The place of any tensor of a checkpoint, that of a model with eyes, too: what is no part of the language model
+    /// keeps its name, or a shorter one.
+    package static func place(inCheckpoint name: String) -> Place {
+        for prefix in languages where name.hasPrefix(prefix) {
+            if let place = place(of: String(name.dropFirst(prefix.count))) { return place }
+        }
+        if let place = place(of: name) { return place }
+        for (long, short) in towers where name.hasPrefix(long) {
+            return Place(name: short + name.dropFirst(long.count))
+        }
+        return Place(name: name)
+    }
+
+    /// Whether a tensor of a checkpoint belongs to its language model.
+    package static func isLanguage(_ name: String) -> Bool {
+        languages.contains { name.hasPrefix($0) } || place(of: name) != nil
+    }
+
     /// The Hugging Face name of a file's tensor, with a function of the slice's number where experts are stacked; nil
     /// for a name without one.
     package static func name(of place: Place) -> String? {

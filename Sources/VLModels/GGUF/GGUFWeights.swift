@@ -17,20 +17,21 @@ package final class GGUFWeights: WeightSource {
     package var owners: [any AnyObject & Sendable] { [store] }
 
     package func release(_ name: String) {
-        guard let place = GGUFNames.place(of: name), let found = store.peek(place.name) else { return }
+        let place = GGUFNames.place(inCheckpoint: name)
+        guard let found = store.peek(place.name) else { return }
         guard let slice = place.slice, experts > 0 else { return found.advise(.notNeeded) }
         let size = found.byteCount / experts
         found.advise(.notNeeded, slice * size..<(slice + 1) * size)
     }
 
     package func contains(_ name: String) -> Bool {
-        GGUFNames.place(of: name).map { store.peek($0.name) != nil } ?? false
+        store.peek(GGUFNames.place(inCheckpoint: name).name) != nil
     }
 
     package func tensor(_ name: String, _ shape: [Int]) throws(LoadError) -> SourceTensor {
-        guard let place = GGUFNames.place(of: name), store.peek(place.name) != nil else {
-            let missing = GGUFNames.place(of: name)?.name ?? name
-            throw .missingTensor(name: missing, shape: shape, file: store.path)
+        let place = GGUFNames.place(inCheckpoint: name)
+        guard store.peek(place.name) != nil else {
+            throw .missingTensor(name: place.name, shape: shape, file: store.path)
         }
         let found: StoredTensor
         do {

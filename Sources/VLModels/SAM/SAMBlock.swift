@@ -39,7 +39,14 @@ struct SAMAttention: Sendable {
             attendInWindows(fused, window, height: height, width: width, to: mixed, run)
         } else {
             let grid = AttentionGrid(count: 1, height: height, width: width, heads: heads)
-            run.attend(fused, grid, rows: rows, columns: columns, to: mixed)
+            run.attend(
+                fused,
+                grid,
+                rows: rows,
+                columns: columns,
+                type: projection.weight.type,
+                to: mixed
+            )
         }
         return run.linear(mixed, output)
     }
@@ -72,7 +79,14 @@ struct SAMAttention: Sendable {
             }
         }
         let grid = AttentionGrid(count: across * down, height: window, width: window, heads: heads)
-        run.attend(parts, grid, rows: rows, columns: columns, to: attended)
+        run.attend(
+            parts,
+            grid,
+            rows: rows,
+            columns: columns,
+            type: projection.weight.type,
+            to: attended
+        )
         run.eachRow(parts.rows, mixed.columns) { row in
             guard let target = place(row) else { return }
             mixed[row: target].update(from: attended[row: row], count: mixed.columns)

@@ -25,6 +25,10 @@ struct FusedAttention: Sendable {
         let fused = run.linear(x, projection) // [rows, query | key | value]
         let mixed = run.workspace.matrix(x.rows, width)
         let tiles = x.rows / tokens
+        if run.hasDenseAttention(for: projection.weight.type) {
+            run.attendDense(fused, count: tiles, heads: shape.heads, scale: shape.scale, to: mixed)
+            return run.linear(mixed, output)
+        }
         var list = run.attentionList(tiles)
         for tile in 0..<tiles {
             let rows = tile * tokens..<(tile + 1) * tokens

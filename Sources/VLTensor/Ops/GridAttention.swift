@@ -25,8 +25,10 @@ extension Run {
     /// Softmax attention within each grid, a score gaining the query's products with the distance of rows and of columns
     /// (decomposed relative positions, arXiv:2112.01526).
     ///
-    /// Everything is float32. A row's result depends neither on the tile it is in nor on the threads.
+    /// Everything is float32, unless `type` allows dense attention in bfloat16. A row's result depends neither on the
+    /// tile it is in nor on the threads.
     /// - Parameters:
+    ///   - type: of the weights that made `fused`.
     ///   - fused: [count * places, query | key | value], heads side by side in each.
     ///   - rowTable: a vector for each distance of rows from 1 - height to height - 1, [2 * height - 1, head].
     ///   - columnTable: the same for columns.
@@ -36,6 +38,7 @@ extension Run {
         _ grid: AttentionGrid,
         rows rowTable: WeightVector,
         columns columnTable: WeightVector,
+        type: DType,
         to out: Matrix
     ) {
         let size = out.columns
@@ -46,6 +49,22 @@ extension Run {
                 && columnTable.count == (2 * grid.width - 1) * head,
             "attention over \(grid)"
         )
+        if hasDenseAttention(for: type) {
+            attendDense(
+                fused,
+                count: grid.count,
+                heads: grid.heads,
+                scale: 1 / Float(head).squareRoot(),
+                distances: GridDistances(
+                    height: grid.height,
+                    width: grid.width,
+                    rows: rowTable,
+                    columns: columnTable
+                ),
+                to: out
+            )
+            return
+        }
         scoped {
             let tile = min(Self.gridTile, grid.places)
             let tiles = (grid.places + tile - 1) / tile

@@ -88,16 +88,7 @@ struct AskCommand: ParsableCommand {
         try parameters.validate()
         // Pictures are read before the model, so that a wrong path is told at once.
         let inputs = try readInputs()
-        let host = try ModelHost(
-            model.model,
-            threads: model.threads,
-            compute: model.compute,
-            weights: model.policy,
-            cacheType: model.cacheType
-        ) { done, total in
-            Terminal.progress("loading", done, of: total)
-        }
-        Terminal.clearProgress()
+        let host = try model.host()
         if dump != nil { host.run.trace = Trace() }
         let streams = output.format == .text && inputs.count == 1
         let answers = try host.answer(inputs, parameters, tiling: tiling, exif: exif) { _, event in
@@ -199,6 +190,8 @@ enum AskReport {
                 "decode_s": .number(timings.decode),
                 "prefill_tokens_per_s": rate(timings.prefilledTokens, timings.prefill),
                 "decode_tokens_per_s": rate(timings.decodedTokens, timings.decode),
+                "guessed_tokens": .integer(Int64(timings.guessedTokens)),
+                "accepted_tokens": .integer(Int64(timings.acceptedTokens)),
             ],
             "peak_memory_bytes": .integer(Int64(Memory.peakBytes)),
         ]

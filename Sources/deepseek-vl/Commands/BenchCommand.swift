@@ -73,18 +73,13 @@ struct BenchCommand: ParsableCommand {
         benchmark.batch = batch
         benchmark.repeats = repeats
         benchmark.depth = depth
+        benchmark.cacheType = model.cacheType
         benchmark.measuresLimits = limits
         let report: Benchmark.Report
         if let config, let shape = KnownShape(rawValue: config) {
             report = try measureRandom(benchmark, shape, model.weights ?? .bfloat16)
         } else {
-            let host = try ModelHost(
-                model.model,
-                threads: model.threads,
-                compute: model.compute,
-                weights: model.policy,
-                cacheType: model.cacheType
-            )
+            let host = try model.host()
             report = benchmark.measure(
                 host.loaded.language,
                 host.loaded.vision,
@@ -115,7 +110,7 @@ struct BenchCommand: ParsableCommand {
     ) throws -> Benchmark.Report {
         let pool = ThreadPool(threads: model.threads)
         let run = Run(pool: pool, compute: model.compute)
-        do throws(LoadError) {
+        do {
             let config = try shape.config()
             let policy = WeightPolicy(
                 language: type,
@@ -123,7 +118,7 @@ struct BenchCommand: ParsableCommand {
             )
             let needed = try Int(Double(Registry.parameterCount(config)) * type.bitsPerValue / 8)
             if let available = Memory.availableBytes, needed > available {
-                throw .memory(
+                throw LoadError.memory(
                     what: "\(shape.rawValue) in \(type.rawValue)",
                     needed: needed,
                     available: available
@@ -136,6 +131,7 @@ struct BenchCommand: ParsableCommand {
             let network = try Registry.network(config, Weights(loader)) { done, total in
                 Terminal.progress("weights", done, of: total)
             }
+            if let cacheType = model.cacheType { try ModelHost.check(cacheType, network.language) }
             return benchmark.measure(
                 network.language,
                 network.vision,
@@ -146,7 +142,7 @@ struct BenchCommand: ParsableCommand {
                 run: run,
                 onStep: step
             )
-        } catch {
+        } catch let error as LoadError {
             throw CommandFailure(description: error.description)
         }
     }

@@ -35,16 +35,7 @@ struct ChatCommand: ParsableCommand {
         var settings = ChatSettings()
         settings.parameters.seed = UInt64.random(in: 0...UInt64(UInt32.max))
         try sampling.apply(to: &settings)
-        let host = try ModelHost(
-            model.model,
-            threads: model.threads,
-            compute: model.compute,
-            weights: model.policy,
-            cacheType: model.cacheType
-        ) { done, total in
-            Terminal.progress("loading", done, of: total)
-        }
-        Terminal.clearProgress()
+        let host = try model.host()
         let dialogue = Dialogue(host, settings)
         if let load {
             try dialogue.load(load)

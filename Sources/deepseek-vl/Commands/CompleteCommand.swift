@@ -65,16 +65,7 @@ struct CompleteCommand: ParsableCommand {
         parameters.scoresPrompt = echo && logprobs != nil
         try parameters.validate()
         let text = try readPrompt()
-        let host = try ModelHost(
-            model.model,
-            threads: model.threads,
-            compute: model.compute,
-            weights: model.policy,
-            cacheType: model.cacheType
-        ) { done, total in
-            Terminal.progress("loading", done, of: total)
-        }
-        Terminal.clearProgress()
+        let host = try model.host()
         if dump != nil { host.run.trace = Trace() }
         let streams = output.format == .text
         if streams && echo { Terminal.output(text) }
@@ -202,6 +193,8 @@ struct CompletionReport {
                     "decode_s": .number(timings.decode),
                     "prefill_tokens_per_s": rate(timings.prefilledTokens, timings.prefill),
                     "decode_tokens_per_s": rate(timings.decodedTokens, timings.decode),
+                    "guessed_tokens": .integer(Int64(timings.guessedTokens)),
+                    "accepted_tokens": .integer(Int64(timings.acceptedTokens)),
                 ],
                 "peak_memory_bytes": .integer(Int64(Memory.peakBytes)),
             ]),

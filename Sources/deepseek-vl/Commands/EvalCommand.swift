@@ -5,7 +5,6 @@ import VLFormats
 import VLJSON
 import VLModels
 import VLTensor
-import VLText
 
 /// Runs a question file and prints the table of task figures.
 struct EvalCommand: ParsableCommand {
@@ -56,35 +55,18 @@ struct EvalCommand: ParsableCommand {
 
     func run() throws {
         let path = try questions ?? bundledQuestions()
-        var list = try QuestionFile.parse(try read(path), file: path)
+        var inputs = QuestionInputs(file: path, images: images)
+        var list = try inputs.questions()
         if let limit { list = Array(list.prefix(limit)) }
         var comparison = try reference.map { try ReferenceComparison.parse(try read($0), file: $0) }
-        let host = try ModelHost(
-            model.model,
-            threads: model.threads,
-            compute: model.compute,
-            weights: model.policy,
-            cacheType: model.cacheType
-        )
+        let host = try model.host()
         var scorer = Scorer()
         var lines: [UInt8] = []
-        var cache: (name: String, picture: ConversationPicture)?
         var parameters = Parameters()
         parameters.maxTokens = 256
         for (index, question) in list.enumerated() {
             Terminal.progress("questions", index, of: list.count)
-            var pictures: [ConversationPicture] = []
-            for name in question.images {
-                if let cache, cache.name == name {
-                    pictures.append(cache.picture)
-                } else {
-                    let picture = try PictureSource.read(try find(name, path))
-                    pictures.append(picture)
-                    cache = (name, picture)
-                }
-            }
-            let messages = Self.messages(question, host.loaded.processor)
-            let input = ConversationInput(form: .messages(messages), pictures: pictures)
+            let input = try inputs.conversation(question, host.loaded.processor)
             let answer = try host.answer([input], parameters)[0].answer
             scorer.add(question, answer: answer.text)
             _ = comparison?.add(question.id, tokens: answer.tokens)
@@ -127,22 +109,6 @@ struct EvalCommand: ParsableCommand {
         }
     }
 
-    /// A question after its history; pictures belong to the messages whose texts have their tags.
-    private static func messages(_ question: Question, _ processor: any Processor) -> [Message] {
-        var messages: [Message] = []
-        for (asked, answered) in question.history + [(question.question, "")] {
-            // Question files have one tag for all models.
-            let text = asked.split(separator: "<image>", omittingEmptySubsequences: false).joined(
-                separator: processor.imageTag ?? ""
-            )
-            messages.append(
-                Message(role: processor.roles.user, content: text, imageCount: processor.imageTags(text))
-            )
-            messages.append(Message(role: processor.roles.assistant, content: answered))
-        }
-        return messages
-    }
-
     private func read(_ path: String) throws -> [UInt8] {
         do throws(FormatError) {
             return try FileContents.read(path, limit: 1 << 30)
@@ -155,14 +121,5 @@ struct EvalCommand: ParsableCommand {
     private func bundledQuestions() throws -> String {
         let model = try ModelHost.folder()
         return model + "/../../Examples/shapes-eval.jsonl"
-    }
-
-    private func find(_ name: String, _ file: String) throws -> String {
-        if name.hasPrefix("/") { return name }
-        if let images { return images + "/" + name }
-        let folder = file.lastIndex(of: "/").map { String(file[..<$0]) } ?? "."
-        let stem = file.split(separator: "/").last.map { $0.prefix { $0 != "." } } ?? ""
-        let places = ["\(folder)/\(name)", "\(folder)/images/\(name)", "\(folder)/\(stem)/\(name)"]
-        return places.first { FileContents.exists($0) } ?? places[0]
     }
 }

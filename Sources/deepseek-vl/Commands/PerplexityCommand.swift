@@ -49,16 +49,7 @@ struct PerplexityCommand: ParsableCommand {
     func run() throws {
         try checkUsage()
         let text = try TextInput.read(file)
-        let host = try ModelHost(
-            model.model,
-            threads: model.threads,
-            compute: model.compute,
-            weights: model.policy,
-            cacheType: model.cacheType
-        ) { done, total in
-            Terminal.progress("loading", done, of: total)
-        }
-        Terminal.clearProgress()
+        let host = try model.host()
         let windows: Perplexity.Windows
         if halves {
             windows = .secondHalves(context: context ?? 512)

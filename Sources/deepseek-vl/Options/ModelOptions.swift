@@ -54,7 +54,10 @@ struct ModelOptions: ParsableArguments {
 
     @Option(
         name: .customLong("cache-type"),
-        help: ArgumentHelp("Type of the key-value cache: f32, bf16 or f16.", valueName: "type")
+        help: ArgumentHelp(
+            "Type of the key-value cache: f32, bf16, f16 (the default) or q8_0, half as large again.",
+            valueName: "type"
+        )
     )
     var cacheType: DType?
 
@@ -63,12 +66,25 @@ struct ModelOptions: ParsableArguments {
     /// In which types the matrices run.
     var policy: WeightPolicy { WeightPolicy(language: weights, vision: visionWeights) }
 
+    /// The model, loaded; a bar shows how far that is.
+    ///
+    /// - Throws: `DeepSeekVLError`.
+    func host() throws(DeepSeekVLError) -> ModelHost {
+        defer { Terminal.clearProgress() }
+        return try ModelHost(model, threads: threads, compute: compute, weights: policy, cacheType: cacheType)
+        {
+            Terminal.progress("loading", $0, of: $1)
+        }
+    }
+
     func validate() throws {
         if let threads, !(1...256).contains(threads) {
             throw ValidationError("--threads: expected a whole number from 1 to 256, found \(threads)")
         }
-        if let cacheType, cacheType.isBlock {
-            throw ValidationError("--cache-type: expected f32, bf16 or f16, found \(cacheType.rawValue)")
+        if let cacheType, cacheType.isBlock && cacheType != .q8_0 {
+            throw ValidationError(
+                "--cache-type: expected f32, bf16, f16 or q8_0, found \(cacheType.rawValue)"
+            )
         }
     }
 }

@@ -52,6 +52,15 @@ struct SamplingArguments: ParsableArguments {
             "Prompt tokens computed at a time (incremental prefilling); -1 computes all at once. The answer is the same."
     )
     var chunkSize = -1
+    @Option(
+        name: [.customLong("prompt-lookup")],
+        parsing: .unconditional,
+        help: """
+            Guesses up to so many tokens at a time from what prompt and answer repeat, and computes them together; 0 is \
+            off. The answer is the same, and sooner there if it copies much: text that is read, boxes, code.
+            """
+    )
+    var promptLookup = 0
     @Flag(help: "End an answer that repeats itself without end.")
     var stopLoops = false
 
@@ -72,6 +81,7 @@ struct SamplingArguments: ParsableArguments {
             )
         }
         parameters.chunkSize = chunkSize == -1 ? nil : chunkSize
+        parameters.promptLookup = promptLookup
         parameters.stopsAtLoops = stopLoops
         return parameters
     }

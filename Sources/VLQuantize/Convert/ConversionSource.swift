@@ -1,0 +1,174 @@
+import VLFormats
+import VLJSON
+import VLModels
+import VLTensor
+import VLText
+
+/// A folder that is converted: its configurations and its tensors, checked by the readers that load them.
+struct ConversionSource {
+    private let folder: ModelFolder
+    private let family: any ModelFamily.Type
+    let store: WeightStore
+    private let processor: any Processor
+    private let ends: [Int32]
+    private let form: GGUFForm
+    /// Whether the file has a vision tower and all that belongs to it.
+    private let sees: Bool
+
+    /// Reads the folder as loading does, so that names and shapes of all tensors are known to be right.
+    ///
+    /// - Throws: `ConvertError`.
+    init(_ path: String, _ form: GGUFForm, _ run: Run) throws(ConvertError) {
+        var form = form
+        if !form.isTextOnly { form.turnsRows = false }
+        self.form = form
+        let folder = try GGUFConverter.loading { () throws(LoadError) in try ModelFolder(path) }
+        guard folder.config["quantization_config"] == nil || folder.config.isNull("quantization_config")
+        else {
+            throw .source(
+                file: "config.json",
+                expected: "a checkpoint of floating-point numbers",
+                found: "'quantization_config': it is quantized already"
+            )
+        }
+        self.folder = folder
+        family = try GGUFConverter.loading { () throws(LoadError) in try Registry.family(folder.modelType) }
+        let family = family
+        let (processor, ends) = try GGUFConverter.loading { () throws(LoadError) in
+            try family.processor(folder)
+        }
+        (self.processor, self.ends) = (processor, ends)
+        do throws(FormatError) {
+            store = try WeightStore.open(path)
+        } catch {
+            throw .format(error)
+        }
+        let store = store
+        let hasEyes = try GGUFConverter.loading { () throws(LoadError) in
+            let source = CheckpointWeights(store)
+            let network = try family.network(folder.config, Weights(WeightLoader(source, run))) { _, _ in }
+            try source.requireAllRead(except: family.isUnused)
+            return network.vision != nil
+        }
+        sees = hasEyes && !form.isTextOnly
+    }
+
+    /// Whether a tensor of the checkpoint goes into the file.
+    func takes(_ tensor: String) -> Bool {
+        guard !family.isUnused(tensor) else { return false }
+        return !form.isTextOnly || GGUFNames.isLanguage(tensor)
+    }
+
+    /// Whether there is an output head beside the embedding.
+    var hasHead: Bool { store.names.contains { $0.hasSuffix("lm_head.weight") } }
+
+    /// What the file says of the network.
+    ///
+    /// - Throws: `ConvertError`.
+    func network() throws(ConvertError) -> NetworkSection {
+        let language = try GGUFConverter.loading { () throws(LoadError) in try family.language(folder.config)
+        }
+        switch language {
+        case .llama(let config): return try NetworkSection(config, form, isWhole: sees)
+        case .deepSeek(let config): return try NetworkSection(config, form, isWhole: sees)
+        }
+    }
+
+    /// All pairs of the file.
+    ///
+    /// - Throws: `ConvertError`.
+    func metadata(
+        _ network: NetworkSection,
+        name: String,
+        _ type: DType?
+    ) throws(ConvertError) -> [NetworkSection.Pair] {
+        func bytes(_ name: String) throws(ConvertError) -> [UInt8]? {
+            try GGUFConverter.loading { () throws(LoadError) in try folder.bytes(name) }
+        }
+        func settings() throws(LoadError) -> (begin: Int32, addsBegin: Bool, template: String?) {
+            let language = try folder.config.object("language_config") ?? folder.config
+            let begin = try folder.boundaryTokens(processor.tokenizer, language: language).begin
+            let template = try folder.reader("tokenizer_config.json")?["chat_template"]?.asString
+            return (begin, try beginsWithToken(begin), template)
+        }
+        let (begin, addsBegin, template) = try GGUFConverter.loading(settings)
+        var pairs: [NetworkSection.Pair] = [
+            ("general.architecture", .text(network.architecture)), ("general.type", .text("model")),
+            ("general.name", .text(name)),
+        ]
+        let license = try GGUFConverter.loading { () throws(LoadError) in
+            try Inspection.license(folder.path)
+        }
+        if let license { pairs.append(("general.license", .text(license))) }
+        if let repository = folder.config["_name_or_path"]?.asString, Self.isRepository(repository) {
+            pairs.append(("general.source.huggingface.repository", .text(repository)))
+        }
+        if let number = type.map(Self.fileType) { pairs.append(("general.file_type", .uint32(number))) }
+        if type?.isBlock == true { pairs.append(("general.quantization_version", .uint32(2))) }
+        pairs += network.pairs
+        pairs += try TokenizerSection.pairs(
+            bytes("tokenizer.json") ?? [],
+            processor.tokenizer,
+            rows: network.vocabularySize,
+            begin: begin,
+            ends: ends,
+            addsBegin: addsBegin,
+            needsRule: !sees
+        )
+        if sees {
+            for (file, key) in GGUFDocuments.keys {
+                guard let bytes = try bytes(file) else { continue }
+                pairs.append((key, .text(String(decoding: bytes, as: UTF8.self))))
+            }
+        }
+        if let template {
+            pairs.append(("tokenizer.chat_template", .text(template)))
+        } else if processor.imageTag == nil {
+            // These families talk so even if their folders do not say it.
+            pairs.append(("tokenizer.chat_template", .text(Self.template)))
+        }
+        return pairs
+    }
+
+    /// Whether plain texts begin with the begin token: the family's processor may do it whatever the tokenizer's
+    /// configuration says.
+    private func beginsWithToken(_ begin: Int32) throws(LoadError) -> Bool {
+        do throws(PromptError) {
+            let prompt = try processor.prompt(text: "", appliesTemplate: false, system: "", images: [])
+            return prompt.ids.first == begin
+        } catch {
+            throw .tokenizer(description: error.description)
+        }
+    }
+
+    /// DeepSeek-LLM's way of writing conversations, as a program for those who run such.
+    private static let template =
+        "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+        + "{{ 'User: ' + message['content'] + '\\n\\n' }}{% elif message['role'] == 'assistant' %}"
+        + "{{ 'Assistant: ' + message['content'] + eos_token }}{% else %}"
+        + "{{ message['content'] + '\\n\\n' }}{% endif %}{% endfor %}"
+        + "{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
+
+    /// Whether a text is the name of a repository and no path of somebody's machine.
+    private static func isRepository(_ text: String) -> Bool {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        return parts.count == 2 && parts.allSatisfy { !$0.isEmpty && !$0.hasPrefix(".") }
+    }
+
+    /// llama.cpp's number for a file whose matrices mostly have a type (`general.file_type`).
+    private static func fileType(_ type: DType) -> UInt32 {
+        switch type {
+        case .float32: 0
+        case .float16: 1
+        case .q4_0: 2
+        case .q4_1: 3
+        case .q8_0: 7
+        case .q5_0: 8
+        case .q5_1: 9
+        case .q4_k: 14
+        case .q5_k: 16
+        case .q6_k: 18
+        case .bfloat16: 32
+        }
+    }
+}
