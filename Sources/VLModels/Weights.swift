@@ -82,7 +82,12 @@ package final class WeightLoader {
         guard columns % found.type.blockLength == 0 else {
             throw .blocks(name: name, type: found.type.rawValue, columns: columns, file: found.file)
         }
-        let type = policy.type(of: name, stored: found.type, columns: columns, isHead: isTiedHead(name))
+        let type = policy.type(
+            of: name,
+            stored: found.type,
+            columns: WeightPolicy.columns(shape),
+            isHead: isTiedHead(name)
+        )
         let size = WeightMatrix.byteCount(type, rows: rows, columns: columns)
         byteCount += size
         let origin = WeightMatrix.Origin(index: Int32(clamping: names.count))
