@@ -179,7 +179,10 @@ import VLTestSupport
             (#"{"quant_method": "fp8"}"#, #"quant_method "fp8" is not supported; known: "gptq", "awq""#),
             (#"{"bits": 4, "group_size": 32}"#, #"'quant_method': expected "gptq" or "awq", found nothing"#),
             (#"{"quant_method": 4}"#, "'quant_method': expected a text, found"),
-            (#"{"quant_method": "gptq", "bits": 8, "group_size": 32}"#, "'bits': expected 4, found 8"),
+            (
+                #"{"quant_method": "gptq", "bits": 8, "group_size": 32}"#,
+                "GPTQ in 8 bits is not supported; known: 4 bits"
+            ),
             (
                 #"{"quant_method": "gptq", "group_size": 32}"#,
                 "'bits': expected a whole number, found nothing"
