@@ -96,14 +96,13 @@ package final class CheckpointWeights: WeightSource {
         // Neighbouring rows lie in the same words or lines of the codes.
         let share = 16
         run.pool.parallel((matrix.rows + share - 1) / share) { piece in
-            for row in piece * share..<min((piece + 1) * share, matrix.rows) {
-                let target = base + row * rowBytes
-                if matrix.type.isBlock {
-                    matrix.writeBlocks(row: row, as: matrix.type, into: target)
-                } else {
-                    let values = target.assumingMemoryBound(to: Float.self)
-                    matrix.writeValues(row: row, columns: 0..<matrix.columns, run, into: values)
-                }
+            let rows = piece * share..<min((piece + 1) * share, matrix.rows)
+            let target = base + rows.lowerBound * rowBytes
+            if matrix.type.isBlock { return matrix.writeBlocks(rows: rows, as: matrix.type, into: target) }
+            let values = target.assumingMemoryBound(to: Float.self)
+            for row in rows {
+                let place = values + (row - rows.lowerBound) * matrix.columns
+                matrix.writeValues(row: row, columns: 0..<matrix.columns, run, into: place)
             }
         }
         buffers[name] = buffer

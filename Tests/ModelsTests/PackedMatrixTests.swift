@@ -39,6 +39,24 @@ import VLTestSupport
         let matrix = try PackedMatrix(name + ".layer.weight", shape, format, store)
         #expect(matrix.type == expected.type && (matrix.order != nil) == expected.hasOrder)
         let columns = shape[1]
+        if matrix.type.isBlock {
+            // Rows from the middle of a word on, into the next one.
+            let (rows, rowBytes) = (5..<18, matrix.type.rowBytes(columns))
+            var (whole, single) = ([UInt8](), [UInt8](repeating: 0, count: rowBytes))
+            whole = [UInt8](repeating: 0, count: rows.count * rowBytes)
+            whole.withUnsafeMutableBytes { bytes in
+                guard let base = bytes.baseAddress else { return }
+                matrix.writeBlocks(rows: rows, as: matrix.type, into: base)
+            }
+            for row in rows {
+                single.withUnsafeMutableBytes { bytes in
+                    guard let base = bytes.baseAddress else { return }
+                    matrix.writeBlocks(rows: row..<row + 1, as: matrix.type, into: base)
+                }
+                let first = (row - rows.lowerBound) * rowBytes
+                #expect(Array(whole[first..<first + rowBytes]) == single, "row \(row)")
+            }
+        }
         var row = [Float](repeating: .nan, count: columns)
         for index in 0..<shape[0] {
             let golden = Array(wanted[index * columns..<(index + 1) * columns])
@@ -52,7 +70,7 @@ import VLTestSupport
                 var blocks = [UInt8](repeating: 0, count: type.rowBytes(columns))
                 blocks.withUnsafeMutableBytes { bytes in
                     guard let base = bytes.baseAddress else { return }
-                    matrix.writeBlocks(row: index, as: type, into: base)
+                    matrix.writeBlocks(rows: index..<index + 1, as: type, into: base)
                     run.decode(base, type, count: columns, into: &row)
                 }
                 let order = matrix.order?.map(Int.init) ?? Array(0..<columns)
@@ -130,7 +148,7 @@ import VLTestSupport
 
     @Test(
         "in another type the columns are where they belong",
-        arguments: ["gptq-act", "gptq-asym"],
+        arguments: ["gptq-act", "gptq-asym", "gptq-small", "awq-gemm", "awq-gemv"],
         [DType.float32, .bfloat16, .q8_0]
     )
     func converted(_ name: String, _ type: DType) throws {
@@ -161,7 +179,10 @@ import VLTestSupport
             (#"{"quant_method": "fp8"}"#, #"quant_method "fp8" is not supported; known: "gptq", "awq""#),
             (#"{"bits": 4, "group_size": 32}"#, #"'quant_method': expected "gptq" or "awq", found nothing"#),
             (#"{"quant_method": 4}"#, "'quant_method': expected a text, found"),
-            (#"{"quant_method": "gptq", "bits": 8, "group_size": 32}"#, "'bits': expected 4, found 8"),
+            (
+                #"{"quant_method": "gptq", "bits": 8, "group_size": 32}"#,
+                "GPTQ in 8 bits is not supported; known: 4 bits"
+            ),
             (
                 #"{"quant_method": "gptq", "group_size": 32}"#,
                 "'bits': expected a whole number, found nothing"
@@ -384,7 +405,7 @@ import VLTestSupport
             var blocks = [UInt8](repeating: 0, count: DType.q4_0.rowBytes(shape[1]))
             blocks.withUnsafeMutableBytes { bytes in
                 guard let base = bytes.baseAddress else { return }
-                matrix.writeBlocks(row: index, as: .q4_0, into: base)
+                matrix.writeBlocks(rows: index..<index + 1, as: .q4_0, into: base)
                 run.decode(base, .q4_0, count: shape[1], into: &row)
             }
             matrix.writeValues(row: index, columns: 0..<shape[1], run, into: &values)

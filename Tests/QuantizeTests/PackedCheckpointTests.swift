@@ -2,6 +2,7 @@ import DeepSeekVL
 import Foundation
 import Testing
 import VLFormats
+import VLJSON
 import VLModels
 import VLQuantize
 import VLTensor
@@ -128,6 +129,25 @@ import VLTestSupport
         )
         #expect(try found.parameters == Inspection(folder.plain).parameters && found.unsupported == nil)
         #expect(try Inspection(folder.plain).packing == nil)
+        let text = try program(["inspect", folder.packed])
+        #expect(
+            text.status == 0 && text.output.contains("act-order, symmetric; \(folder.layers.count) layers")
+        )
+        let json = try program(["inspect", folder.packed, "--format", "json"])
+        let report = try #require(JSONValue(parsing: Array(json.output.utf8))["quantization"])
+        #expect(report["method"]?.asString == "gptq" && report["bits"]?.asInt == 4)
+        #expect(report["group_size"]?.asInt == 32 && report["layers"]?.asInt == folder.layers.count)
+        // Other bits than 4 are a sound checkpoint that does not run.
+        try PackedFolder.set(
+            "quantization_config",
+            #"{"quant_method": "gptq", "bits": 8, "group_size": 32}"#,
+            in: folder.packed
+        )
+        let words = "config.json: GPTQ in 8 bits is not supported; known: 4 bits"
+        #expect(try Inspection(folder.packed).unsupported == words)
+        let refusal = try program(["convert", folder.packed, "--outfile", scratch("x.gguf")])
+        #expect(refusal.status == 1 && refusal.errors == "deepseek-vl: \(words)\n")
+        #expect(!FileContents.exists(scratch("x.gguf")))
     }
 
     // MARK: Conversion

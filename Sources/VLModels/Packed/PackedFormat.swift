@@ -91,7 +91,9 @@ package struct PackedFormat: Sendable, Equatable {
         default: throw refuse("quant_method \"\(stated)\"", "\"gptq\", \"awq\"")
         }
         let bits = try config.int(bitsKey, 1...64)
-        guard bits == 4 else { throw config.error(bitsKey, expected: "4", found: "\(bits)") }
+        guard bits == 4 else {
+            throw refuse("\(stated == "gptq" ? "GPTQ" : "AWQ") in \(bits) bits", "4 bits")
+        }
         let size = try config.int(sizeKey, -1...Int(Int32.max))
         guard size != 0 else {
             throw config.error(sizeKey, expected: "-1 or a number above 0", found: "0")

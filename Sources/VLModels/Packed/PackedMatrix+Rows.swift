@@ -74,59 +74,133 @@ extension PackedMatrix {
         return (bits | bits << 4) & 0x0F0F_0F0F_0F0F_0F0F
     }
 
-    /// The codes of 8 columns of the blocks, from a multiple of 8 on, as bytes.
-    private func eight(_ row: Int, _ first: Int) -> UInt64 {
-        if order == nil {
-            switch layout {
-            case .gptq, .gptqV2: return Self.spread(Self.word(codes.bytes, first / 8 * rows + row))
-            case .gemv: return Self.spread(Self.word(codes.bytes, row * ((columns + 7) / 8) + first / 8))
-            case .gemm: break
+    /// Writes the codes of some rows as bytes, in the order of the matrix's columns.
+    ///
+    /// - Parameters:
+    ///   - rows: at most eight, none of them in another eight than the first: these share AutoAWQ's words.
+    ///   - stride: bytes from one row to the next, a multiple of 8 that holds the columns.
+    ///   - bytes: `rows.count * stride` bytes.
+    private func spread(
+        rows range: Range<Int>,
+        stride: Int,
+        into bytes: UnsafeMutablePointer<UInt8>
+    ) {
+        guard let words = codes.bytes.baseAddress else { return }
+        func word(_ place: Int) -> UInt32 { words.loadUnaligned(fromByteOffset: 4 * place, as: UInt32.self) }
+        switch layout {
+        case .gptq, .gptqV2:
+            for eight in 0..<(columns + 7) / 8 {
+                for row in range {
+                    let target = bytes + (row - range.lowerBound) * stride + 8 * eight
+                    UnsafeMutableRawPointer(target)
+                        .storeBytes(of: Self.spread(word(eight * rows + row)).littleEndian, as: UInt64.self)
+                }
+            }
+        case .gemv:
+            for row in range {
+                let target = UnsafeMutableRawPointer(bytes + (row - range.lowerBound) * stride)
+                let first = row * ((columns + 7) / 8)
+                for eight in 0..<(columns + 7) / 8 {
+                    target.storeBytes(
+                        of: Self.spread(word(first + eight)).littleEndian,
+                        toByteOffset: 8 * eight,
+                        as: UInt64.self
+                    )
+                }
+            }
+        case .gemm:
+            let step = (rows + 7) / 8
+            for row in range {
+                let shift = UInt32(4 * Self.interleaved[row % 8])
+                let target = bytes + (row - range.lowerBound) * stride
+                var place = range.lowerBound / 8
+                for column in 0..<columns {
+                    target[column] = UInt8(truncatingIfNeeded: word(place) >> shift & 15)
+                    place += step
+                }
             }
         }
-        var bytes: UInt64 = 0
-        for place in 0..<8 {
-            let column = order.map { Int($0[first + place]) } ?? first + place
-            bytes |= UInt64(code(row, column)) << UInt64(8 * place)
-        }
-        return bytes
     }
 
-    /// Writes a row's blocks, in the order of the blocks' columns.
+    /// Writes blocks of some rows, in the order of the blocks' columns.
     ///
     /// - Parameters:
     ///   - wanted: the matrix's type, or Q5_0, which holds what Q4_0 does.
-    ///   - target: `wanted.rowBytes(columns)` bytes.
-    package func writeBlocks(row: Int, as wanted: DType, into target: UnsafeMutableRawPointer) {
+    ///   - target: `wanted.rowBytes(columns)` bytes for each row.
+    package func writeBlocks(rows range: Range<Int>, as wanted: DType, into target: UnsafeMutableRawPointer) {
         precondition(
             type.isBlock && (wanted == type || wanted == .q5_0),
             "\(type.rawValue) as \(wanted.rawValue)"
         )
-        let ones: UInt64 = 0x0101_0101_0101_0101
-        let blockBytes = wanted.rowBytes(32)
+        let stride = (columns + 7) / 8 * 8
+        let rowBytes = wanted.rowBytes(columns)
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 9 * stride) { scratch in
+            guard let bytes = scratch.baseAddress else { return }
+            let sorted = bytes + 8 * stride
+            var first = range.lowerBound
+            while first < range.upperBound {
+                let part = first..<min(first / 8 * 8 + 8, range.upperBound)
+                spread(rows: part, stride: stride, into: bytes)
+                for row in part {
+                    var codes = bytes + (row - first) * stride
+                    if let order {
+                        order.withUnsafeBufferPointer { order in
+                            for place in 0..<columns { sorted[place] = codes[Int(order[place])] }
+                        }
+                        codes = sorted
+                    }
+                    writeBlocks(
+                        row: row,
+                        codes,
+                        isWide: wanted == .q5_0,
+                        into: target + (row - range.lowerBound) * rowBytes
+                    )
+                }
+                first = part.upperBound
+            }
+        }
+    }
+
+    /// Writes a row's blocks of codes that lie in their order.
+    private func writeBlocks(
+        row: Int,
+        _ bytes: UnsafePointer<UInt8>,
+        isWide: Bool,
+        into target: UnsafeMutableRawPointer
+    ) {
+        let (ones, low): (UInt64, UInt64) = (0x0101_0101_0101_0101, 0x0F0F_0F0F_0F0F_0F0F)
+        let blockBytes = isWide ? 22 : 18
+        var known: (group: Int32, scale: UInt16, shift: UInt64) = (-1, 0, 0)
         for block in 0..<columns / 32 {
             let first = 32 * block
-            let group = Int(groups[order.map { Int($0[first]) } ?? first])
+            let group = groups[order.map { Int($0[first]) } ?? first]
+            if group != known.group {
+                let zero = isWide ? zero(row, Int(group)) : 8
+                known = (group, half(row, Int(group)) ?? 0, UInt64(16 - zero) &* ones)
+            }
+            func eight(_ place: Int) -> UInt64 {
+                UnsafeRawPointer(bytes)
+                    .loadUnaligned(fromByteOffset: first + 8 * place, as: UInt64.self).littleEndian
+            }
+            var eights = (eight(0), eight(1), eight(2), eight(3))
             let start = target + block * blockBytes
-            start.storeBytes(of: half(row, group)?.littleEndian ?? 0, as: UInt16.self)
-            var eights = (
-                eight(row, first), eight(row, first + 8), eight(row, first + 16), eight(row, first + 24)
-            )
+            start.storeBytes(of: known.scale.littleEndian, as: UInt16.self)
             var codes = start + 2
-            if wanted == .q5_0 {
-                let shift = UInt64(16 - zero(row, group)) &* ones
-                eights = (
-                    eights.0 &+ shift, eights.1 &+ shift, eights.2 &+ shift, eights.3 &+ shift
-                )
+            if isWide {
+                let shift = known.shift
+                eights = (eights.0 &+ shift, eights.1 &+ shift, eights.2 &+ shift, eights.3 &+ shift)
                 // The fifth bits of eight bytes, gathered by a product into its highest byte.
                 func high(_ bytes: UInt64) -> UInt32 {
                     UInt32(truncatingIfNeeded: ((bytes >> 4 & ones) &* 0x0102_0408_1020_4080) >> 56)
                 }
-                let bits = high(eights.0) | high(eights.1) << 8 | high(eights.2) << 16 | high(eights.3) << 24
+                let bits =
+                    high(eights.0) | high(eights.1) << 8 | high(eights.2) << 16 | high(eights.3) << 24
                 codes.storeBytes(of: bits.littleEndian, as: UInt32.self)
                 codes += 4
             }
-            let low: UInt64 = 0x0F0F_0F0F_0F0F_0F0F
-            let pair = (eights.0 & low | (eights.2 & low) << 4, eights.1 & low | (eights.3 & low) << 4)
+            let pair = (
+                eights.0 & low | (eights.2 & low) << 4, eights.1 & low | (eights.3 & low) << 4
+            )
             codes.storeBytes(of: pair.0.littleEndian, as: UInt64.self)
             (codes + 8).storeBytes(of: pair.1.littleEndian, as: UInt64.self)
         }

@@ -130,7 +130,11 @@ struct OutgoingMatrix {
             run.pool.parallel(count) { index in
                 if keepsCodes {
                     let (part, row) = source(first + index)
-                    return packed[part].writeBlocks(row: row, as: type, into: start + index * rowBytes)
+                    return packed[part].writeBlocks(
+                        rows: row..<row + 1,
+                        as: type,
+                        into: start + index * rowBytes
+                    )
                 }
                 withUnsafeTemporaryAllocation(of: Float.self, capacity: columns) { values in
                     guard let values = values.baseAddress else { return }
