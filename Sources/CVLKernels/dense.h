@@ -9,7 +9,7 @@ static inline int64_t dense_padded(int64_t n) { return (n + 15) / 16 * 16; }
 
 // Scratch of one call, for VL_DENSE_ROWS queries.
 typedef struct {
-    uint16_t *queries;  // [rows][qk_dim]
+    uint16_t *queries;  // [rows][qk_dim rounded up to 4]
     uint16_t *weights;  // [rows][VL_ATTENTION_BLOCK]
     float *scores;      // [rows][VL_ATTENTION_BLOCK]
     float *sums;        // [rows][v_dim rounded up to 16]
@@ -26,7 +26,7 @@ static inline int64_t dense_bias_width(const vl_dense_attention *p) {
 // Lays the parts out from `base` on; returns the bytes that they take.
 static inline int64_t dense_scratch_cut(const vl_dense_attention *p, void *base, dense_scratch *s) {
     const int64_t sizes[7] = {
-        VL_DENSE_ROWS * p->qk_dim * 2,
+        VL_DENSE_ROWS * ((p->qk_dim + 3) / 4 * 4) * 2,
         VL_DENSE_ROWS * VL_ATTENTION_BLOCK * 2,
         VL_DENSE_ROWS * VL_ATTENTION_BLOCK * 4,
         VL_DENSE_ROWS * dense_padded(p->v_dim) * 4,

@@ -60,15 +60,10 @@ INLINE void dense_all(int64_t rows, const uint16_t *a, int64_t a_stride, const u
     }
 }
 
-// 2^x for x <= 0 to within 4e-6, far less than the rounding of the weights to bfloat16; 0 for minus infinity.
+// 2^x for x <= 0; 0 for minus infinity.
 INLINE vf dense_exp2(vf x) {
-    const vf bounded = vf_max(x, vf_set(-200.0f)), n = vf_round(bounded), r = bounded - n;
-    vf p = vf_set(0.0095701f);
-    p = vf_fma(p, r, vf_set(0.0559179f));
-    p = vf_fma(p, r, vf_set(0.2402475f));
-    p = vf_fma(p, r, vf_set(0.6931218f));
-    p = vf_fma(p, r, vf_set(1.0f));
-    return _mm512_scalef_ps(p, n);
+    const vf bounded = vf_max(x, vf_set(-200.0f)), n = vf_round(bounded);
+    return _mm512_scalef_ps(vf_exp2_near(bounded - n), n);
 }
 
 // What a query's scores gain, in powers of two: products with the distances, and their sums if 16 keys are of two rows.

@@ -5,6 +5,7 @@
 #define LANES 4
 #define NT_ROWS 4
 #define NT_COLUMNS 4
+#define NT_ALONE 8
 #define NN_ROWS 4
 #define NN_VECTORS 4
 
@@ -46,8 +47,13 @@ VF float vf_sum(vf x) {
     float32x2_t s = vadd_f32(vget_low_f32(x), vget_high_f32(x));
     return vget_lane_f32(vpadd_f32(s, s), 0);
 }
+VF vf vf_low_halves(vf a, vf b) { return vcombine_f32(vget_low_f32(a), vget_low_f32(b)); }
+VF vf vf_high_halves(vf a, vf b) { return vcombine_f32(vget_high_f32(a), vget_high_f32(b)); }
 VF void vf_sum4(const vf *x, const float *bias, float *out) {
-    for (int i = 0; i < 4; i++) out[i] = bias ? vf_sum(x[i]) + bias[i] : vf_sum(x[i]);
+    const vf first = vf_low_halves(x[0], x[1]) + vf_high_halves(x[0], x[1]);
+    const vf second = vf_low_halves(x[2], x[3]) + vf_high_halves(x[2], x[3]);
+    const vf sums = vpaddq_f32(first, second);
+    vf_store(out, bias ? sums + vf_load(bias) : sums);
 }
 VF float vf_top(vf x) { return vmaxvq_f32(x); }
 
@@ -59,15 +65,17 @@ static void f16_from_f32(uint16_t *y, const float *x, int64_t n) {
 
 // ---- block formats
 
+#include "packed.h"
+
 typedef int32x4_t vq;
 #define Q_ROWS 4
-#ifdef VL_I8MM
 #define Q_VECTORS 2
+#ifdef VL_I8MM
 #define Q_PAIRS
-#else
-#define Q_VECTORS 4
 #endif
 #define Q_GROUPS 2
+#define Q_DIRECT_PARTS 4
+#define Q_HALVES
 #define VQ_ZERO8 0
 
 VF vq vq_load(const uint8_t *p) { return vreinterpretq_s32_u8(vld1q_u8(p)); }
@@ -92,17 +100,42 @@ VF vq vq_signed(const int8_t *p) {
     const int32_t values[4] = {p[0], p[1], p[2], p[3]};
     return vld1q_s32(values);
 }
+// s + the products of 16 columns: byte 4 r + c of vector j is row r, column 4 j + c, and meets byte 4 j + c of `a`.
+VF int8x16_t vq_codes(const vl_type t, vq w) {
+    return vreinterpretq_s8_u8(packed_bits(t) == 8 ? veorq_u8(vq_u8(w), vdupq_n_u8(0x80)) : vq_u8(w));
+}
 #ifdef VL_DOT
-VF vq vq_dot(vq s, vq w, vq a) { return vdotq_s32(s, vreinterpretq_s8_s32(w), vreinterpretq_s8_s32(a)); }
+VF vq q_half(const vl_type t, vq s, const vq *w, const int8_t *a) {
+    const int8x16_t columns = vld1q_s8(a);
+    s = vdotq_laneq_s32(s, vq_codes(t, w[0]), columns, 0);
+    s = vdotq_laneq_s32(s, vq_codes(t, w[1]), columns, 1);
+    s = vdotq_laneq_s32(s, vq_codes(t, w[2]), columns, 2);
+    return vdotq_laneq_s32(s, vq_codes(t, w[3]), columns, 3);
+}
 #else
-VF vq vq_dot(vq s, vq w, vq a) {
-    const int8x16_t x = vreinterpretq_s8_s32(w), y = vreinterpretq_s8_s32(a);
-    const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(x), vget_low_s8(y)));
-    const int32x4_t high = vpaddlq_s16(vmull_s8(vget_high_s8(x), vget_high_s8(y)));
-    return vaddq_s32(s, vpaddq_s32(low, high));
+// Products are added in 16 bits, one a vector and lane: 4 * 63 * 127 and 2 * 128 * 127 still fit. So what widens to 32 bits
+// and adds up the columns is needed once for four vectors, or for two of 8-bit codes.
+VF vq q_half(const vl_type t, vq s, const vq *w, const int8_t *a) {
+    const int32x4_t columns = vreinterpretq_s32_s8(vld1q_s8(a));
+    const int8x16_t four[4] = {
+        vreinterpretq_s8_s32(vdupq_laneq_s32(columns, 0)), vreinterpretq_s8_s32(vdupq_laneq_s32(columns, 1)),
+        vreinterpretq_s8_s32(vdupq_laneq_s32(columns, 2)), vreinterpretq_s8_s32(vdupq_laneq_s32(columns, 3))};
+    const int run = packed_bits(t) == 8 ? 2 : 4;
+    int32x4_t upper = vdupq_n_s32(0), lower = upper;  // rows 0 and 1, rows 2 and 3, each in two parts
+    UNROLL for (int j = 0; j < 4; j += run) {
+        const int8x16_t codes = vq_codes(t, w[j]);
+        int16x8_t u = vmull_s8(vget_low_s8(codes), vget_low_s8(four[j])), l = vmull_high_s8(codes, four[j]);
+        UNROLL for (int k = j + 1; k < j + run; k++) {
+            const int8x16_t more = vq_codes(t, w[k]);
+            u = vmlal_s8(u, vget_low_s8(more), vget_low_s8(four[k]));
+            l = vmlal_high_s8(l, more, four[k]);
+        }
+        upper = j == 0 ? vpaddlq_s16(u) : vpadalq_s16(upper, u);
+        lower = j == 0 ? vpaddlq_s16(l) : vpadalq_s16(lower, l);
+    }
+    return vaddq_s32(s, vpaddq_s32(upper, lower));
 }
 #endif
-VF vq vq_dot8(vq s, vq w, vq a) { return vq_dot(s, vreinterpretq_s32_u8(veorq_u8(vq_u8(w), vdupq_n_u8(0x80))), a); }
 
 #include "quant.inc.h"
 

@@ -97,11 +97,14 @@ static void nt_bf16_bf16(const vl_product *p, int64_t first, int64_t last) {
         if (j < last) BF_DOWN(1)
     }
 }
+
+#include "neondense.inc.h"
 #pragma clang attribute pop
 
 #define TABLE vl_table_neonbf16
 #define TABLE_ISA VL_ISA_NEONBF16
 #define TABLE_NAME "neonbf16"
 #define TABLE_NT_BF16 nt_bf16_bf16
+#define TABLE_DENSE attend_dense
 #include "table.inc.h"
 #endif

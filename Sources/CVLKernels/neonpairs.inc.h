@@ -7,10 +7,10 @@
 //
 // What it saves, in instructions for 4 rows, 16 rows of weights and a block of 32 columns (2048 multiply-adds):
 //            multiply-adds   loads of codes   loads and zips of activations   zips of sums   in all
-//   SDOT     128             32               32                               0             192
+//   SDOT     128             32               16                               0             176
 //   SMMLA     64             32               32                              16             144
-// With a tile of two vectors, not four as for SDOT: sums and accumulators then fit the registers (8 + 8 + operands; 4 x 4
-// needs 16 + 16 and spills), and the weights' operands are loaded as often as with four, having twice the rows each.
+// With a tile of two vectors, as for SDOT: sums and accumulators then fit the registers (8 + 8 + operands; 4 x 4 needs
+// 16 + 16 and spills).
 // Up to four rows are multiplied by SDOT straight from the packed weights (q_direct): there the weights are read once from
 // memory, which is what takes the time, and SMMLA would want the zips for every block.
 

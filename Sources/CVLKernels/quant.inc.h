@@ -13,6 +13,8 @@
 //   vq_bytes(p) vq_signed(p)       LANES bytes as floats, LANES signed bytes as 32-bit integers
 //   Q_ROWS Q_VECTORS               tile of the panel product, in rows and vectors
 //   Q_GROUPS                       groups of 16 rows in a panel; a multiple of the tile
+//   Q_DIRECT_PARTS                 vectors of a group that the direct form takes at a time, if more than one
+//   Q_HALVES, q_half               a form of its own for the sums of 16 columns, in place of vq_dot and vq_dot8 (see below)
 //
 // An output's sum runs over the blocks of 32 columns in order: within a block in integers (exact), then
 // float(sum) * activation scale, fused into the running sum with the weight's scale, and then the minimum's part. That is
@@ -26,6 +28,9 @@
 #define Q_CHUNK 1024
 // Rows up to which the direct form is used.
 #define Q_DIRECT 4
+#ifndef Q_DIRECT_PARTS
+#define Q_DIRECT_PARTS 1
+#endif
 
 // What scales a block of 32 columns for one vector of rows.
 typedef struct {
@@ -71,17 +76,25 @@ INLINE void q_load_codes(const vl_type t, const uint8_t *codes, const int part, 
     }
 }
 
-INLINE vq q_dot(const vl_type t, vq s, vq w, vq a) { return packed_bits(t) == 8 ? vq_dot8(s, w, a) : vq_dot(s, w, a); }
-
 // What the sums start from: the zero point's part.
 INLINE int32_t q_zero(const vl_type t) { return packed_bits(t) == 8 ? VQ_ZERO8 : packed_zero(t); }
 INLINE vq q_start(const vl_type t, int32_t sum) { return q_zero(t) == 0 ? vq_set(0) : vq_set(-q_zero(t) * sum); }
+
+#ifndef Q_HALVES
+INLINE vq q_dot(const vl_type t, vq s, vq w, vq a) { return packed_bits(t) == 8 ? vq_dot8(s, w, a) : vq_dot(s, w, a); }
 
 INLINE vq q_four(const int8_t *p) {
     int32_t four;
     __builtin_memcpy(&four, p, 4);
     return vq_set(four);
 }
+
+// s + the products of 16 columns: four vectors of codes and 16 signed bytes of a row.
+INLINE vq q_half(const vl_type t, vq s, const vq *w, const int8_t *a) {
+    UNROLL for (int j = 0; j < 4; j++) s = q_dot(t, s, w[j], q_four(a + 4 * j));
+    return s;
+}
+#endif
 
 // Adds a block's integer sum to an output.
 INLINE vf q_add(const vl_type t, vf acc, vq sum, const q_scales *s, float scale, int32_t total) {
@@ -100,41 +113,43 @@ INLINE void q_store(const vl_product *p, int64_t row, int64_t column, vf sum, in
     }
 }
 
-// One vector of outputs for mr rows, straight from the packed weights: one stream of memory, from a group's first byte to
-// its last, which is what the processor's prefetcher follows best.
+// A few vectors of outputs for mr rows, straight from the packed weights: one stream of memory, from a group's first byte to
+// its last, which is what the processor's prefetcher follows best. Where a vector is a quarter of a group, all of them go
+// together, or each would read a part of every line and the stream would be four.
 INLINE void q_direct(const vl_type t, const vl_product *p, int64_t column, const int mr) {
-    const int part = (int)(column % VL_GROUP_ROWS / LANES);
+    const int first = (int)(column % VL_GROUP_ROWS / LANES);
     const uint8_t *group = (const uint8_t *)p->b + column / VL_GROUP_ROWS * packed_group(t, p->depth);
     const int8_t *a = (const int8_t *)p->a;
-    vf acc[Q_DIRECT];
-    UNROLL for (int i = 0; i < mr; i++) acc[i] = vf_zero();
+    vf acc[Q_DIRECT][Q_DIRECT_PARTS];
+    UNROLL for (int i = 0; i < mr; i++) {
+        UNROLL for (int part = 0; part < Q_DIRECT_PARTS; part++) acc[i][part] = vf_zero();
+    }
     for (int64_t block = 0; block < p->depth / 32; block++) {
-        vq w[8];
-        q_scales s;
-        q_load_codes(t, packed_codes(t, group, block), part, w);
-        q_load_scales(t, group, block, part, &s);
-        UNROLL for (int i = 0; i < mr; i++) {
-            const int8_t *ai = a + i * p->a_stride;
-            const int32_t total = q8_sums(ai, p->depth)[block];
-            vq sum;
-            if (t == VL_TYPE_Q6_K) {
-                const int32_t *halves = q8_half_sums(ai, p->depth) + 2 * block;
-                vq low = q_start(t, halves[0]), high = q_start(t, halves[1]);
-                UNROLL for (int j = 0; j < 4; j++) low = q_dot(t, low, w[j], q_four(ai + 32 * block + 4 * j));
-                UNROLL for (int j = 4; j < 8; j++) high = q_dot(t, high, w[j], q_four(ai + 32 * block + 4 * j));
-                sum = vq_plus(vq_times(low, s.small[0]), vq_times(high, s.small[1]));
-            } else {
-                vq low = q_start(t, total), high = vq_set(0);
-                UNROLL for (int j = 0; j < 4; j++) {
-                    low = q_dot(t, low, w[j], q_four(ai + 32 * block + 4 * j));
-                    high = q_dot(t, high, w[j + 4], q_four(ai + 32 * block + 16 + 4 * j));
+        UNROLL for (int part = 0; part < Q_DIRECT_PARTS; part++) {
+            vq w[8];
+            q_scales s;
+            q_load_codes(t, packed_codes(t, group, block), first + part, w);
+            q_load_scales(t, group, block, first + part, &s);
+            UNROLL for (int i = 0; i < mr; i++) {
+                const int8_t *ai = a + i * p->a_stride, *columns = ai + 32 * block;
+                const int32_t total = q8_sums(ai, p->depth)[block];
+                vq sum;
+                if (t == VL_TYPE_Q6_K) {
+                    const int32_t *halves = q8_half_sums(ai, p->depth) + 2 * block;
+                    const vq low = q_half(t, q_start(t, halves[0]), w, columns);
+                    const vq high = q_half(t, q_start(t, halves[1]), w + 4, columns + 16);
+                    sum = vq_plus(vq_times(low, s.small[0]), vq_times(high, s.small[1]));
+                } else {
+                    const vq low = q_half(t, q_start(t, total), w, columns);
+                    sum = vq_plus(low, q_half(t, vq_set(0), w + 4, columns + 16));
                 }
-                sum = vq_plus(low, high);
+                acc[i][part] = q_add(t, acc[i][part], sum, &s, q8_scales(ai, p->depth)[block], total);
             }
-            acc[i] = q_add(t, acc[i], sum, &s, q8_scales(ai, p->depth)[block], total);
         }
     }
-    UNROLL for (int i = 0; i < mr; i++) q_store(p, i, column, acc[i], 1);
+    UNROLL for (int i = 0; i < mr; i++) {
+        UNROLL for (int part = 0; part < Q_DIRECT_PARTS; part++) q_store(p, i, column + part * LANES, acc[i][part], 1);
+    }
 }
 
 // Weights of a few groups and up to Q_CHUNK columns, unpacked: the codes of 32 columns of a vector of rows after
@@ -180,6 +195,34 @@ INLINE void q_fetch_ahead(q_ahead *ahead) {
 INLINE void q_arrange(const vl_type t, vq w[8]) { (void)t, (void)w; }
 #endif
 
+#if defined(Q_HALVES) && !defined(Q_PAIRS)
+// The integer sums of a tile's block, 16 columns at a time: their codes stay in registers for all rows.
+INLINE void q_sums(const vl_type t, const vl_product *p, const q_panel *panel, const int8_t *a, int64_t v,
+                   int64_t first, int64_t block, const int mr, const int nr, vq sum[Q_ROWS][Q_VECTORS]) {
+    const int64_t place = first + block;
+    UNROLL for (int half = 0; half < 2; half++) {
+        vq w[Q_VECTORS][4];
+        UNROLL for (int n = 0; n < nr; n++) {
+            UNROLL for (int j = 0; j < 4; j++) w[n][j] = vq_load(panel->codes[v + n][block][4 * half + j]);
+        }
+        UNROLL for (int i = 0; i < mr; i++) {
+            const int8_t *ai = a + i * p->a_stride, *columns = ai + 32 * place + 16 * half;
+            if (t == VL_TYPE_Q6_K) {
+                const vq start = q_start(t, q8_half_sums(ai, p->depth)[2 * place + half]);
+                UNROLL for (int n = 0; n < nr; n++) {
+                    const vq scaled =
+                        vq_times(q_half(t, start, w[n], columns), panel->scales[v + n][block].small[half]);
+                    sum[i][n] = half == 0 ? scaled : vq_plus(sum[i][n], scaled);
+                }
+            } else {
+                const vq start = q_start(t, q8_sums(ai, p->depth)[place]);
+                UNROLL for (int n = 0; n < nr; n++) sum[i][n] = q_half(t, half == 0 ? start : sum[i][n], w[n], columns);
+            }
+        }
+    }
+}
+#endif
+
 INLINE void q_fill(const vl_type t, const vl_product *p, int64_t column, int64_t groups, int64_t first, int64_t blocks,
                    q_panel *panel) {
     for (int64_t v = 0; v < groups * Q_PARTS; v++) {
@@ -215,7 +258,7 @@ INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, i
             q_fetch_ahead(ahead);
         }
         vq sum[Q_ROWS][Q_VECTORS];
-#ifdef Q_PAIRS
+#ifdef Q_HALVES
         q_sums(t, p, panel, a, v, first, block, mr, nr, sum);
 #else
         const int8_t *ab = a + 32 * (first + block);
@@ -290,7 +333,7 @@ INLINE void q_product(const vl_type t, const vl_product *p, int64_t first, int64
     // Whole groups: columns of the last one beyond the matrix are computed and not stored.
     const int64_t end = (last + VL_GROUP_ROWS - 1) / VL_GROUP_ROWS * VL_GROUP_ROWS;
     if (p->rows <= Q_DIRECT) {
-        for (int64_t j = first; j < end; j += LANES) {
+        for (int64_t j = first; j < end; j += Q_DIRECT_PARTS * LANES) {
             switch (p->rows) {
                 case 1: q_direct(t, p, j, 1); break;
                 case 2: q_direct(t, p, j, 2); break;

@@ -8,6 +8,7 @@
 //   vf_sum vf_top                  horizontal sum in a fixed tree, horizontal maximum
 //   vf_sum4(x, bias, out)          the sums of four vectors, bit for bit as vf_sum, plus the bias unless that is null
 //   NT_ROWS NT_COLUMNS NN_ROWS NN_VECTORS   tile sizes
+//   NT_ALONE                       columns that one row alone takes at a time, if more than one
 //
 // An output element of an "nt" product has one accumulator of LANES partial sums that runs over the depth in steps of
 // LANES, the rest padded with zeros, and is then folded by vf_sum. An output element of an "nn" product is one lane that
@@ -15,6 +16,11 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("clang loop unroll(full)")
+
+#ifndef NT_ALONE
+#define NT_ALONE 1
+#endif
+#define NT_WIDEST (NT_ALONE > NT_COLUMNS ? NT_ALONE : NT_COLUMNS)
 
 // Values [k, k + LANES) of a stored row, or the first n of them.
 INLINE vf load_f32(const void *p, int64_t k) { return vf_load((const float *)p + k); }
@@ -69,7 +75,7 @@ INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
 
 #define DEFINE_NT(NAME, BYTES, LOAD, LOAD_PART)                                                                        \
     INLINE void NAME##_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int nr) {            \
-        vf acc[NT_ROWS][NT_COLUMNS];                                                                                   \
+        vf acc[NT_ROWS][NT_WIDEST];                                                                                    \
         const float *a = (const float *)p->a + row * p->a_stride;                                                      \
         const char *b = (const char *)p->b + BYTES(column * p->b_stride);                                              \
         UNROLL for (int i = 0; i < mr; i++) { UNROLL for (int j = 0; j < nr; j++) acc[i][j] = vf_zero(); }             \
@@ -107,11 +113,14 @@ INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
 
 // Walks tiles: blocks of rows outside, columns next, tiles of rows inside, so that a tile's columns stay in the first
 // cache and the block's rows in the second. One row alone takes column after column: what it reads is then one stream of
-// memory, which the processor's prefetcher follows best.
+// memory, which the processor's prefetcher follows best. Vectors of few lanes want several columns all the same, or each
+// multiply-add would wait for the one before.
 #define NT_DRIVER(NAME, A_SIZE)                                                                                        \
     static void NAME(const vl_product *p, int64_t first, int64_t last) {                                               \
         if (p->rows == 1) {                                                                                            \
-            for (int64_t j = first; j < last; j++) NAME##_tile(p, 0, j, 1, 1);                                         \
+            int64_t j = first;                                                                                         \
+            for (; NT_ALONE > 1 && j + NT_ALONE <= last; j += NT_ALONE) NAME##_tile(p, 0, j, 1, NT_ALONE);             \
+            for (; j < last; j++) NAME##_tile(p, 0, j, 1, 1);                                                          \
             return;                                                                                                    \
         }                                                                                                              \
         const int64_t block = block_rows(p->depth, A_SIZE, NT_ROWS);                                                   \
@@ -219,6 +228,15 @@ INLINE vf vf_exp(vf x) {
     y = vf_select_gt(vf_set(-103.972084f), x, vf_zero(), y);
     y = vf_select_gt(x, vf_set(88.7228394f), vf_set(__builtin_inff()), y);
     return vf_select_nan(x, y);
+}
+
+// 2^r for |r| <= 0.5 to within 4e-6, far less than the rounding of a softmax's weights to bfloat16; exactly 1 for 0.
+INLINE vf vf_exp2_near(vf r) {
+    vf p = vf_set(0.0095701f);
+    p = vf_fma(p, r, vf_set(0.0559179f));
+    p = vf_fma(p, r, vf_set(0.2402475f));
+    p = vf_fma(p, r, vf_set(0.6931218f));
+    return vf_fma(p, r, vf_set(1.0f));
 }
 
 // Polynomials fitted to erf(x) / x in x^2 on [0, 1] and to -log(erfc(x)) in x - 2.5 on [1, 4.2].

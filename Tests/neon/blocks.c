@@ -1,18 +1,27 @@
 // Products with block formats: the scalar one's bits for quantized activations, a bound for float32 ones.
 #include "check.h"
 
-// Packed weights of random bytes, every code among them; halves are kept finite.
-static uint8_t *packed_bytes(int at, vl_type t, int64_t columns, int64_t depth) {
+// What the codes of a check are: random ones, or those whose products are the largest.
+enum { ANY, GREATEST, LEAST };
+
+// Packed weights of random bytes, every code among them, or of equal ones; halves are kept finite.
+static uint8_t *packed_bytes(int at, vl_type t, int64_t columns, int64_t depth, int codes) {
     const int64_t groups = (columns + 15) / 16, span = packed_span_bytes(t);
     uint8_t *w = place(at, groups * packed_group(t, depth));
-    for (int64_t i = 0; i < groups * packed_group(t, depth); i++) w[i] = (uint8_t)(bits() >> 8);
+    for (int64_t i = 0; i < groups * packed_group(t, depth); i++)
+        w[i] = codes == ANY ? (uint8_t)(bits() >> 8) : codes == GREATEST ? 0xff : 0;
     for (int64_t i = 0; i < groups * packed_group(t, depth); i += span) {
-        for (int64_t h = 1; h < packed_head_bytes(t); h += 2) w[i + h] &= 0xbf;
+        for (int64_t h = 0; h < packed_head_bytes(t); h++) {
+            // Scales of 1 where there are no random ones.
+            if (codes != ANY) w[i + h] = h % 2 == 1 ? 0x3c : 0;
+            else if (h % 2 == 1) w[i + h] &= 0xbf;
+        }
     }
     return w;
 }
 
-static void check_exact(const vl_kernels *k, vl_type t, int64_t rows, int64_t columns, int64_t depth, int extreme) {
+static void check_exact(const vl_kernels *k, vl_type t, int64_t rows, int64_t columns, int64_t depth, int extreme,
+                        int codes) {
     const vl_kernels *s = vl_kernels_for(VL_ISA_SCALAR);
     const int64_t row_bytes = vl_q8_row_bytes(depth);
     const float *x = numbers(0, rows * depth, 3), *bias = numbers(1, columns, 1);
@@ -20,15 +29,17 @@ static void check_exact(const vl_kernels *k, vl_type t, int64_t rows, int64_t co
     for (int64_t i = 0; i < rows; i++) {
         float *row = place(3, depth * 4);
         for (int64_t d = 0; d < depth; d++) row[d] = extreme ? (bits() & 1024 ? 1.0f : -1.0f) : x[i * depth + d];
-        // All signs alike in one row: the largest sums that there are.
-        if (extreme && i == 1)
+        // All signs alike in some rows: the largest sums that there are.
+        if (extreme && i % 4 == 1)
             for (int64_t d = 0; d < depth; d++) row[d] = -1e30f;
+        if (extreme && i % 4 == 0)
+            for (int64_t d = 0; d < depth; d++) row[d] = 1e30f;
         k->q8_from_f32(a + i * row_bytes, row, depth);
         uint8_t *expected = place(4, row_bytes);
         s->q8_from_f32(expected, row, depth);
         CHECK(memcmp(a + i * row_bytes, expected, (size_t)row_bytes) == 0, "%s: quantized row", k->name);
     }
-    const uint8_t *w = packed_bytes(5, t, columns, depth);
+    const uint8_t *w = packed_bytes(5, t, columns, depth, codes);
     float *c[2] = {place(6, rows * columns * 4), place(7, rows * columns * 4)};
     vl_product p = {a, row_bytes, w, 0, c[1], columns, bias, rows, columns, depth, 0};
     vl_product_q8(s, t)(&p, 0, columns);
@@ -75,10 +86,16 @@ void check_blocks(const vl_kernels *k) {
         const int wide = t >= VL_TYPE_Q4_K;
         const int64_t depths[3] = {wide ? 256 : 32, wide ? 768 : 96, wide ? 1280 : 1120};
         for (int64_t rows = 1; rows <= 9; rows++) {
-            for (int c = 0; c < 5; c++) check_exact(k, (vl_type)t, rows, columns[c], depths[(rows + c) % 2], c % 2);
+            for (int c = 0; c < 5; c++)
+                check_exact(k, (vl_type)t, rows, columns[c], depths[(rows + c) % 2], c % 2, ANY);
         }
-        check_exact(k, (vl_type)t, 3, 33, depths[2], 0);
-        check_exact(k, (vl_type)t, 7, 21, depths[2], 1);
+        check_exact(k, (vl_type)t, 3, 33, depths[2], 0, ANY);
+        check_exact(k, (vl_type)t, 7, 21, depths[2], 1, ANY);
+        // Sums of products in 16 bits must not overflow, with few rows nor with many.
+        for (int64_t rows = 1; rows <= 7; rows++) {
+            check_exact(k, (vl_type)t, rows, 32, depths[1], 1, GREATEST);
+            check_exact(k, (vl_type)t, rows, 32, depths[1], 1, LEAST);
+        }
         check_float(k, (vl_type)t, 1, 16);
         check_float(k, (vl_type)t, 3, 37);
     }

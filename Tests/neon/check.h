@@ -53,5 +53,7 @@ void check_order(const vl_kernels *k);
 void check_blocks(const vl_kernels *k);
 void check_functions(const vl_kernels *k);
 void check_attention(const vl_kernels *k);
+void check_dense(const vl_kernels *k);
+void check_probes(void);
 
 #endif

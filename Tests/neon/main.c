@@ -86,8 +86,10 @@ int main(int count, char **arguments) {
         check_order(k);
         check_blocks(k);
         check_attention(k);
+        check_dense(k);
         printf("%s: %lld checks, %lld failed\n", k->name, (long long)(checks - before), (long long)(failures - failed));
     }
+    check_probes();
     unsetenv("VL_ISA");
     CHECK(vl_kernels_best() == last, "the best table is %s", vl_kernels_best()->name);
     CHECK(count == 1 || tables == count - 1, "%d tables, expected %d", tables, count - 1);
