@@ -55,6 +55,7 @@ package enum FileOperation: String, Sendable {
     case map
     case read
     case create
+    case lock
     case write
     case synchronize = "sync"
     case close
@@ -67,6 +68,8 @@ package enum FormatError: Error, Equatable, Sendable {
     case system(file: String, FileOperation, code: Int32)
     /// A folder, a pipe or a device where a file belongs.
     case notAFile(file: String, found: String)
+    /// Something where a new folder is to be.
+    case notEmpty(folder: String, found: String)
     /// Fewer bytes than the format begins with.
     case tooShort(file: String, expected: Int, found: Int)
     /// More bytes than are read into memory.
@@ -111,6 +114,8 @@ extension FormatError: CustomStringConvertible {
         case .system(let file, let operation, let code):
             "\(file): \(operation.rawValue): \(Self.reason(code))"
         case .notAFile(let file, let found): "\(file): expected a file, found \(found)"
+        case .notEmpty(let folder, let found):
+            "\(folder): expected nothing, or an empty folder, found \(found)"
         case .tooShort(let file, let expected, let found):
             "\(file): expected at least \(expected) bytes, found \(found)"
         case .tooLarge(let file, let limit, let found):

@@ -14,6 +14,10 @@ struct OutgoingMatrix {
         case latentKeys(DeepSeekMoEConfig.Latent)
         /// A head's values of `kv_b_proj`.
         case latentValues(DeepSeekMoEConfig.Latent)
+        /// The rows of one expert, of a tensor that stacks those of all.
+        case slice(Int)
+        /// The halves of a head that `turned` has mixed.
+        case unturned(heads: Int)
     }
 
     let name: String
@@ -56,6 +60,13 @@ struct OutgoingMatrix {
             let within = row % size
             let from = row / size * size + within / 2 + within % 2 * (size / 2)
             decode(0, from, columns, count: columns, to: 0)
+        case .slice(let index): decode(0, index * rows + row, columns, count: columns, to: 0)
+        case .unturned(let heads):
+            let size = rows / heads
+            let within = row % size
+            let half = size / 2
+            let from = row / size * size + (within < half ? 2 * within : 2 * (within - half) + 1)
+            decode(0, from, columns, count: columns, to: 0)
         case .latentKeys(let latent):
             let first = row / latent.rank * (latent.plainSize + latent.valueSize)
             for index in 0..<latent.plainSize {
@@ -87,15 +98,10 @@ struct OutgoingMatrix {
     }
 
     /// The tensor for the writer, which makes a few rows at a time.
-    func outgoing(
-        _ run: Run,
-        _ dtype: StoredDType,
-        onDone: @escaping () -> Void
-    ) -> OutgoingTensor {
+    func outgoing(_ run: Run, _ dtype: StoredDType) -> OutgoingTensor {
         OutgoingTensor(name: name, dtype: dtype, shape: shape) { (output) throws(FormatError) in
             try write(run, &output)
             for part in parts { part.advise(.notNeeded) }
-            onDone()
         }
     }
 

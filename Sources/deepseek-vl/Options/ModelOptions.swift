@@ -27,6 +27,14 @@ struct ModelOptions: ParsableArguments {
     )
     var model: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "The GGUF file with the vision tower of a model whose GGUF file has none ('convert --split' writes both); mmproj-NAME.gguf beside NAME.gguf if omitted.",
+            valueName: "file"
+        )
+    )
+    var mmproj: String?
+
     @Option(parsing: .unconditional, help: "Threads that compute; one a physical core if omitted.")
     var threads: Int?
 
@@ -71,8 +79,14 @@ struct ModelOptions: ParsableArguments {
     /// - Throws: `DeepSeekVLError`.
     func host() throws(DeepSeekVLError) -> ModelHost {
         defer { Terminal.clearProgress() }
-        return try ModelHost(model, threads: threads, compute: compute, weights: policy, cacheType: cacheType)
-        {
+        return try ModelHost(
+            model,
+            vision: mmproj,
+            threads: threads,
+            compute: compute,
+            weights: policy,
+            cacheType: cacheType
+        ) {
             Terminal.progress("loading", $0, of: $1)
         }
     }
