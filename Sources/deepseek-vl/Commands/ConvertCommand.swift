@@ -141,7 +141,14 @@ struct ConvertCommand: ParsableCommand {
         _ form: GGUFForm,
         _ run: Run
     ) throws(ConvertError) -> GGUFConverter {
-        try GGUFConverter(folder, type: type, vision: visionType, form: form, run: run)
+        try GGUFConverter(
+            folder,
+            type: type,
+            vision: visionType,
+            name: ModelHost.repositoryName(of: folder),
+            form: form,
+            run: run
+        )
     }
 
     private func restore(_ path: String, _ folder: String, _ run: Run) throws {
