@@ -312,11 +312,6 @@ TWICE static void encode_q6_k(const float *x, const float *importance, uint8_t *
 
 // ---- formats of 32 values with columns that matter more than others -------------------------------------------------
 
-// Weights of a row's squared errors: each column's importance times a size that grows from the row's to the value's own.
-static void weigh_row(const float *x, const float *importance, int64_t n, float mean_square, float *weights) {
-    for (int64_t i = 0; i < n; i++) weights[i] = importance[i] * sqrtf(mean_square + x[i] * x[i]);
-}
-
 // What a factor (code = factor * value) takes from the weighted squared error if the best scale follows, and that scale.
 LANES8 float gain_of(const float *x, const float *w, float factor, int zero, float *scale) {
     lanes8 sum_xl = {0}, sum_ll = {0};
@@ -353,7 +348,9 @@ TWICE static void encode_symmetric_weighted(const float *x, const float *w, uint
             }
         }
     }
-    for (int round = 0; round < 4 && best != 0.0f; round++) {
+    // Columns that nothing met say nothing.
+    if (best == 0.0f) return encode_symmetric(x, out, bits);
+    for (int round = 0; round < 4; round++) {
         const float gain = gain_of(x, w, 1.0f / best, zero, &scale);
         if (gain <= most) break;
         most = gain;
@@ -396,17 +393,15 @@ TWICE static void encode_from_min_weighted(const float *x, const float *w, uint8
     }
 }
 
-// A row of Q4_0, Q4_1, Q5_0 or Q5_1.
+// A row of Q4_0, Q4_1, Q5_0 or Q5_1. A column's importance is the mean square of what it meets, so that its sum over squared
+// errors is the mean squared error of the product if columns do not depend on each other.
 static void encode_row_weighted(vl_type type, const float *source, const float *importance, uint8_t *out, int64_t n) {
     const int64_t bytes = vl_block_bytes(type);
-    float squares = 0.0f;
-    for (int64_t i = 0; i < n; i++) squares += tame(source[i]) * tame(source[i]);
-    const float mean = squares / (float)n;
     for (int64_t first = 0; first < n; first += 256) {
         const int blocks = (int)((n - first < 256 ? n - first : 256) / 32);
-        float x[256], w[256];
+        float x[256];
         for (int i = 0; i < 32 * blocks; i++) x[i] = tame(source[first + i]);
-        weigh_row(x, importance + first, 32 * blocks, mean, w);
+        const float *w = importance + first;
         uint8_t *place = out + first / 32 * bytes;
         const int bits = type == VL_TYPE_Q4_0 || type == VL_TYPE_Q4_1 ? 4 : 5;
         if (type == VL_TYPE_Q4_1 || type == VL_TYPE_Q5_1) {
