@@ -117,7 +117,9 @@ LANES8 void weigh(const float *x, const float *importance, float *weights) {
 
 // Scales and minima (value = scale * code - min) of 8 sub-blocks that make the weighted squared error small: for a row
 // of first scales the codes are rounded, the best line through them is taken, and the best of all is kept.
-LANES8 void fit_minima(const float *x, const float *weights, int most, float *scales, float *minima) {
+//
+// `fine` tries twice as many first scales.
+LANES8 void fit_minima(const float *x, const float *weights, int most, int fine, float *scales, float *minima) {
     lanes8 v[32], w[32], low = {0}, high = {0}, sum_w = {0}, sum_x = {0};
     for (int i = 0; i < 32; i++) {
         for (int j = 0; j < 8; j++) {
@@ -134,9 +136,10 @@ LANES8 void fit_minima(const float *x, const float *weights, int most, float *sc
     const mask8 flat = high <= low;
     const lanes8 span = choose8(flat, zero + 1.0f, high - low);
     lanes8 best_scale = choose8(flat, zero, span / (float)most), best_min = -low, best_error = zero + INFINITY;
-    for (int step = -1; step <= 20; step++) {
+    const int last = fine ? 40 : 20;
+    for (int step = -1; step <= last; step++) {
         // The first try is the plain one; the others begin a little below and end a little above it.
-        const float reach = step < 0 ? (float)most : (float)most - 1.0f + 0.1f * (float)step;
+        const float reach = step < 0 ? (float)most : (float)most - 1.0f + (fine ? 0.05f : 0.1f) * (float)step;
         const lanes8 factor = reach / span;
         lanes8 sum_l = zero, sum_ll = zero, sum_xl = zero, codes[32];
         for (int i = 0; i < 32; i++) {
@@ -187,7 +190,8 @@ LANES8 float error_of(const float *x, const float *w, float scale, float min, in
 
 static int near(float x, int most) {
     const float n = rintf(x);
-    return n < 0.0f ? 0 : n > (float)most ? most : (int)n;
+    // What is no number is none of both.
+    return n > 0.0f ? (n > (float)most ? most : (int)n) : 0;
 }
 
 // Q4_K and Q5_K: 8 sub-blocks of 32 with 6-bit scales and minima.
@@ -195,7 +199,7 @@ TWICE static void encode_with_minima(const float *x, const float *importance, ui
     const int most = (1 << bits) - 1;
     float weights[256], scales[8], minima[8];
     weigh(x, importance, weights);
-    fit_minima(x, weights, most, scales, minima);
+    fit_minima(x, weights, most, importance != 0, scales, minima);
     float top_scale = 0.0f, top_min = 0.0f;
     for (int j = 0; j < 8; j++) {
         if (scales[j] > top_scale) top_scale = scales[j];
@@ -306,7 +310,114 @@ TWICE static void encode_q6_k(const float *x, const float *importance, uint8_t *
     }
 }
 
+// ---- formats of 32 values with columns that matter more than others -------------------------------------------------
+
+// What a factor (code = factor * value) takes from the weighted squared error if the best scale follows, and that scale.
+LANES8 float gain_of(const float *x, const float *w, float factor, int zero, float *scale) {
+    lanes8 sum_xl = {0}, sum_ll = {0};
+    for (int i = 0; i < 32; i += 8) {
+        lanes8 v, weight;
+        memcpy(&v, x + i, 32);
+        memcpy(&weight, w + i, 32);
+        const lanes8 l = clamp8(near8(v * factor), (float)-zero, (float)(zero - 1));
+        sum_xl += weight * v * l;
+        sum_ll += weight * l * l;
+    }
+    float xl = 0.0f, ll = 0.0f;
+    for (int i = 0; i < 8; i++) {
+        xl += sum_xl[i];
+        ll += sum_ll[i];
+    }
+    *scale = ll > 0.0f ? xl / ll : 0.0f;
+    return ll > 0.0f ? xl * xl / ll : -1.0f;
+}
+
+// Codes around a zero point whose scale makes the weighted squared error small: the largest value lies at or near the
+// lowest code, or near the highest one, and the best of all tries is then fitted until nothing changes.
+TWICE static void encode_symmetric_weighted(const float *x, const float *w, uint8_t *out, int bits) {
+    const int zero = 1 << (bits - 1);
+    const float value = extreme(x);
+    float best = 0.0f, most = -1.0f, scale = 0.0f;
+    for (int side = -1; side <= 1 && fabsf(value) > 1e-30f; side += 2) {
+        for (int step = -18; step <= 18; step++) {
+            const float reach = (float)(side < 0 ? zero : zero - 1) + 0.05f * (float)step;
+            const float gain = gain_of(x, w, (float)side * reach / value, zero, &scale);
+            if (gain > most) {
+                most = gain;
+                best = scale;
+            }
+        }
+    }
+    // Columns that nothing met say nothing.
+    if (best == 0.0f) return encode_symmetric(x, out, bits);
+    for (int round = 0; round < 4; round++) {
+        const float gain = gain_of(x, w, 1.0f / best, zero, &scale);
+        if (gain <= most) break;
+        most = gain;
+        best = scale;
+    }
+    const uint16_t half = vl_f16_of(best);
+    const float d = vl_f32_of_f16(half), factor = d != 0.0f ? 1.0f / d : 0.0f;
+    uint8_t *qs = out + (bits == 5 ? 6 : 2);
+    uint32_t high = 0;
+    store_half(out, half);
+    for (int i = 0; i < 32; i++) {
+        const float code = rintf(x[i] * factor);
+        const int c = (code > (float)(zero - 1) ? zero - 1 : code < (float)-zero ? -zero : (int)code) + zero;
+        qs[i % 16] = (uint8_t)(i < 16 ? c & 15 : qs[i % 16] | (c & 15) << 4);
+        high |= (uint32_t)(c >> 4 & 1) << i;
+    }
+    if (bits == 5) memcpy(out + 2, &high, 4);
+}
+
+// Up to 8 blocks of codes from a smallest value on, all at once.
+TWICE static void encode_from_min_weighted(const float *x, const float *w, uint8_t *out, int bits, int blocks) {
+    const int most = (1 << bits) - 1;
+    float values[256] = {0}, weights[256] = {0}, scales[8], minima[8];
+    memcpy(values, x, sizeof(float) * 32 * (size_t)blocks);
+    memcpy(weights, w, sizeof(float) * 32 * (size_t)blocks);
+    fit_minima(values, weights, most, 1, scales, minima);
+    for (int j = 0; j < blocks; j++) {
+        const uint16_t half_d = vl_f16_of(scales[j]), half_m = vl_f16_of(-minima[j]);
+        const float d = vl_f32_of_f16(half_d), m = vl_f32_of_f16(half_m), factor = d > 0.0f ? 1.0f / d : 0.0f;
+        uint8_t *block = out + j * (bits == 5 ? 24 : 20), *qs = block + (bits == 5 ? 8 : 4);
+        uint32_t fifth = 0;
+        store_half(block, half_d);
+        store_half(block + 2, half_m);
+        for (int i = 0; i < 32; i++) {
+            const int c = near((values[32 * j + i] - m) * factor, most);
+            qs[i % 16] = (uint8_t)(i < 16 ? c & 15 : qs[i % 16] | (c & 15) << 4);
+            fifth |= (uint32_t)(c >> 4) << i;
+        }
+        if (bits == 5) memcpy(block + 4, &fifth, 4);
+    }
+}
+
+// A row of Q4_0, Q4_1, Q5_0 or Q5_1. A column's importance is the mean square of what it meets, so that its sum over squared
+// errors is the mean squared error of the product if columns do not depend on each other.
+static void encode_row_weighted(vl_type type, const float *source, const float *importance, uint8_t *out, int64_t n) {
+    const int64_t bytes = vl_block_bytes(type);
+    for (int64_t first = 0; first < n; first += 256) {
+        const int blocks = (int)((n - first < 256 ? n - first : 256) / 32);
+        float x[256];
+        for (int i = 0; i < 32 * blocks; i++) x[i] = tame(source[first + i]);
+        const float *w = importance + first;
+        uint8_t *place = out + first / 32 * bytes;
+        const int bits = type == VL_TYPE_Q4_0 || type == VL_TYPE_Q4_1 ? 4 : 5;
+        if (type == VL_TYPE_Q4_1 || type == VL_TYPE_Q5_1) {
+            encode_from_min_weighted(x, w, place, bits, blocks);
+        } else {
+            for (int j = 0; j < blocks; j++) encode_symmetric_weighted(x + 32 * j, w + 32 * j, place + j * bytes, bits);
+        }
+    }
+}
+
+static int is_weighted_row(vl_type type) {
+    return type == VL_TYPE_Q4_0 || type == VL_TYPE_Q4_1 || type == VL_TYPE_Q5_0 || type == VL_TYPE_Q5_1;
+}
+
 void vl_encode(vl_type type, const float *values, const float *importance, void *blocks, int64_t n) {
+    if (importance && is_weighted_row(type)) return encode_row_weighted(type, values, importance, blocks, n);
     const int64_t length = vl_block_length(type), bytes = vl_block_bytes(type);
     for (int64_t block = 0; block < n / length; block++) {
         uint8_t *out = (uint8_t *)blocks + block * bytes;

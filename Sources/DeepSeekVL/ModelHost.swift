@@ -80,6 +80,7 @@ package final class ModelHost {
     ///
     /// - Parameters:
     ///   - path: a checkpoint's folder, or a name of the hub; nil for the default model.
+    ///   - vision: the GGUF file that holds what sees, where that is another than `path` and its name does not say so.
     ///   - threads: nil for one a physical core.
     ///   - weights: in which types the matrices run; as they are stored if omitted.
     ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and float16 else.
@@ -88,6 +89,7 @@ package final class ModelHost {
     /// - Throws: `DeepSeekVLError`.
     package init(
         _ path: String?,
+        vision: String? = nil,
         threads: Int? = nil,
         compute: Compute = .auto,
         weights: WeightPolicy = WeightPolicy(),
@@ -102,7 +104,13 @@ package final class ModelHost {
         run = Run(pool: ThreadPool(threads: threads), compute: compute)
         self.cacheType = cacheType
         do throws(LoadError) {
-            var loaded = try Registry.load(folder, run: run, policy: weights, onLayer: onLayer)
+            var loaded = try Registry.load(
+                folder,
+                vision: vision,
+                run: run,
+                policy: weights,
+                onLayer: onLayer
+            )
             if let name = ModelLocation.name(ofSnapshot: folder) { loaded.name = name }
             self.loaded = loaded
         } catch {

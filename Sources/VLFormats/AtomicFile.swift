@@ -10,6 +10,9 @@ import Darwin
 ///
 /// Bytes go to a temporary file in the same folder; `commit` brings them to the disk and gives the file its
 /// name, replacing one of that name. Without `commit` (an error on the way) the temporary file is removed.
+///
+/// A process that is killed leaves its temporary file behind: the next one that writes into the same folder removes it,
+/// or, of a file with a `PartJournal`, goes on behind what that records.
 package struct AtomicFile: ~Copyable {
     /// The path as it was given.
     package let path: String
@@ -20,6 +23,9 @@ package struct AtomicFile: ~Copyable {
     private let temporary: String
     private var number: Int32
     private var isInPlace = false
+    private var journal: PartJournal? = nil
+    /// Bytes that the journal has noted; nil without one.
+    private var recorded: Int?
     private var buffer: [UInt8] = []
 
     private static let bufferSize = 1 << 18
@@ -46,16 +52,61 @@ package struct AtomicFile: ~Copyable {
             if number >= 0 || errno != EEXIST { break }
         }
         guard number >= 0 else { throw .system(file: path, .create, code: errno) }
+        // Whoever holds the lock lives; where there are no locks, nobody removes anything.
+        _ = flock(number, LOCK_EX | LOCK_NB)
+        StaleFiles.remove(in: folder)
         self.path = path
         self.target = target
         self.temporary = temporary
         self.number = number
     }
 
+    /// Creates a temporary file that the next process goes on with if this one is killed, or goes on with such a one.
+    ///
+    /// `count` says how many bytes are there already. Bytes are sure to be found again once `record` has returned.
+    ///
+    /// - Parameter job: all that decides over the file's bytes; what was left of another job is not used.
+    /// - Throws: as above; `FormatError.system` with EWOULDBLOCK where another process writes the same file.
+    package init(_ path: String, resuming job: [UInt8]) throws(FormatError) {
+        if let kind = try FileKind.of(path), kind != .file {
+            throw .notAFile(file: path, found: kind.rawValue)
+        }
+        let target = try Self.followingLinks(path)
+        let temporary = PartJournal.partPath(of: target)
+        let number = try PartJournal.openPart(temporary, of: path)
+        do throws(FormatError) {
+            journal = try PartJournal(of: target, part: number, job: job, path)
+        } catch {
+            _ = close(number)
+            throw error
+        }
+        count = journal?.count ?? 0
+        recorded = count
+        self.path = path
+        self.target = target
+        self.temporary = temporary
+        self.number = number
+        StaleFiles.remove(in: FilePath.folder(target))
+    }
+
     deinit {
         if number >= 0 { _ = close(number) }
         if !isInPlace { _ = unlink(temporary) }
+        journal?.remove()
     }
+
+    /// Brings all bytes to the disk and notes how many there are, for a process that goes on with them; does nothing for
+    /// a file without a journal.
+    package mutating func record() throws(FormatError) {
+        guard recorded != nil else { return }
+        try flush()
+        try synchronize(number)
+        try journal?.record(count, part: number, path)
+        recorded = count
+    }
+
+    /// Bytes behind the last record.
+    package var unrecorded: Int { recorded.map { count - $0 } ?? 0 }
 
     /// Writes a file at once.
     package static func write(_ path: String, _ bytes: [UInt8]) throws(FormatError) {

@@ -18,6 +18,19 @@ package enum FileContents {
     /// Whether a path leads to a file that could be read.
     package static func exists(_ path: String) -> Bool { access(path, R_OK) == 0 }
 
+    /// What tells a file from others, and from itself once it has been changed: device, number, size in bytes, time of
+    /// the last change.
+    ///
+    /// - Throws: `FormatError.system`.
+    package static func identity(of path: String) throws(FormatError) -> String {
+        try FileDescriptor.checkPath(path)
+        var status = stat()
+        guard stat(path, &status) == 0 else { throw .system(file: path, .status, code: errno) }
+        let modified = status.modified
+        return
+            "\(status.st_dev) \(status.st_ino) \(status.st_size) \(modified.seconds) \(modified.nanoseconds)"
+    }
+
     /// All bytes of a file of at most `limit` bytes.
     ///
     /// The bytes are copied, so a file that somebody shortens meanwhile gives fewer bytes and no crash.
@@ -94,6 +107,17 @@ package enum FileContents {
         Musl.read(number, start, count)
         #else
         Darwin.read(number, start, count)
+        #endif
+    }
+}
+
+extension stat {
+    /// When the file was changed last.
+    var modified: (seconds: Int, nanoseconds: Int) {
+        #if canImport(Darwin)
+        (Int(st_mtimespec.tv_sec), Int(st_mtimespec.tv_nsec))
+        #else
+        (Int(st_mtim.tv_sec), Int(st_mtim.tv_nsec))
         #endif
     }
 }

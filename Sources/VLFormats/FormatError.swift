@@ -55,6 +55,7 @@ package enum FileOperation: String, Sendable {
     case map
     case read
     case create
+    case lock
     case write
     case synchronize = "sync"
     case close

@@ -34,13 +34,18 @@ package enum GGUFWriter {
     ///   - metadata: the pairs, in this order; `general.alignment` is added if `alignment` is another than
     ///     the usual one.
     ///   - tensors: in this order; the names must be shorter than 64 bytes, or ggml's own reader refuses them.
+    ///   - job: what decides over the tensors' bytes besides their names, types and shapes; a process that is killed
+    ///     then leaves what it has written for the next one with the same job. Nil: it leaves nothing.
+    ///   - onTensor: called with the number of tensors that are written.
     /// - Throws: `FormatError.system` where the disk is full or refuses, `.gguf` and `.tensor` for keys, names,
     ///   types and shapes that the format does not allow; nothing then stands under `path` that did not before.
     package static func write(
         _ path: String,
         metadata: [(key: String, value: Value)],
         tensors: [OutgoingTensor],
-        alignment: Int = GGUF.defaultAlignment
+        alignment: Int = GGUF.defaultAlignment,
+        resuming job: String? = nil,
+        onTensor: (Int) -> Void = { _ in }
     ) throws(FormatError) {
         guard alignment > 0, alignment & (alignment - 1) == 0, let stated = UInt32(exactly: alignment) else {
             throw .gguf(file: path, .alignment("\(alignment)"))
@@ -53,14 +58,32 @@ package enum GGUFWriter {
         append(UInt64(metadata.count), to: &header)
         try append(metadata, to: &header, path)
         let sizes = try append(tensors, alignment, to: &header, path)
-        var output = try TensorOutput(AtomicFile(path))
-        try output.writePlain(header)
-        for (tensor, size) in zip(tensors, sizes) {
-            try pad(&output, alignment)
-            try output.write(tensor, byteCount: size)
+        var output = try TensorOutput(file(path, job, header))
+        if output.count == 0 { try output.writePlain(header) }
+        var end = header.count
+        for (index, (tensor, size)) in zip(tensors, sizes).enumerated() {
+            end = (end + alignment - 1) / alignment * alignment + size
+            // What a killed process has left reaches up to the end of some tensor.
+            if output.count < end || size == 0 {
+                try pad(&output, alignment)
+                try output.write(tensor, byteCount: size)
+                try output.record()
+            }
+            onTensor(index + 1)
         }
         try pad(&output, alignment)
         try output.commit()
+    }
+
+    private static func file(
+        _ path: String,
+        _ job: String?,
+        _ header: [UInt8]
+    ) throws(FormatError) -> AtomicFile {
+        guard let job else { return try AtomicFile(path) }
+        // The header is the part's beginning, so that its sum stands for it.
+        let sum = String(PartJournal.Checksum.of(header), radix: 16)
+        return try AtomicFile(path, resuming: Array("\(job)\nheader \(header.count) \(sum)".utf8))
     }
 
     private static func pad(_ output: inout TensorOutput, _ alignment: Int) throws(FormatError) {

@@ -51,6 +51,9 @@ package struct OutgoingTensor {
 
 /// Where a tensor's bytes go; refuses more than the tensor has.
 package struct TensorOutput: ~Copyable {
+    /// Bytes that are written anew at most after a kill, besides those of one tensor: less would be waits for the disk.
+    private static let recordBytes = 1 << 19
+
     private var file: AtomicFile
     /// Bytes that the current tensor still lacks.
     private var missing = 0
@@ -81,6 +84,11 @@ package struct TensorOutput: ~Copyable {
         self.byteCount = byteCount
         try tensor.writeBytes(&self)
         guard missing == 0 else { throw wrongSize(-missing) }
+    }
+
+    /// Notes what is written if it is much since the last note.
+    mutating func record() throws(FormatError) {
+        if file.unrecorded >= Self.recordBytes { try file.record() }
     }
 
     /// Appends bytes that belong to no tensor.

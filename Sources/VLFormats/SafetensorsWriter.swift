@@ -18,6 +18,7 @@ package enum SafetensorsWriter {
 
     /// Writes a file.
     ///
+    /// - Parameter onTensor: called with the number of tensors that are written.
     /// - Throws: `FormatError.system` where the disk is full or refuses, `FormatError.tensor` for a name (or
     ///   a key of the metadata) that is there twice, a reserved name, a shape of more bytes than can be
     ///   counted, or a tensor that wrote another number of bytes than it has; nothing then stands under
@@ -25,13 +26,17 @@ package enum SafetensorsWriter {
     package static func write(
         _ path: String,
         metadata: [(key: String, value: String)] = [],
-        tensors: [Tensor]
+        tensors: [Tensor],
+        onTensor: (Int) -> Void = { _ in }
     ) throws(FormatError) {
         let items = try plan(tensors, path)
         let header = try header(metadata, items, path)
         var output = try TensorOutput(AtomicFile(path))
         try output.writePlain(header)
-        for item in items { try output.write(item.tensor, byteCount: item.byteCount) }
+        for (index, item) in items.enumerated() {
+            try output.write(item.tensor, byteCount: item.byteCount)
+            onTensor(index + 1)
+        }
         try output.commit()
     }
 

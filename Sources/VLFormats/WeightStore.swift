@@ -71,6 +71,16 @@ package final class WeightStore: Sendable {
         self.init(path: path ?? gguf.file.path, files: [gguf.file.name], tensors: tensors)
     }
 
+    /// The tensors of two GGUF files that make one model; of a name that both have, the first one's.
+    package convenience init(_ first: GGUF, _ second: GGUF) {
+        let names = Set(first.entries.map { ExactString($0.name) })
+        self.init(
+            path: first.file.path,
+            files: [first.file.name, second.file.name],
+            tensors: first.tensors + second.tensors.filter { !names.contains(ExactString($0.name)) }
+        )
+    }
+
     /// Opens the checkpoint that a folder holds, or that one file is.
     ///
     /// A folder holds `model.safetensors.index.json` and the shards that it lists, or else

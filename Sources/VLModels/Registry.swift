@@ -102,16 +102,25 @@ package enum Registry {
     /// Loads the model of a folder or of a GGUF file.
     ///
     /// - Parameters:
+    ///   - vision: the GGUF file that holds what sees, where that is another than `path` and its name does not say so.
     ///   - policy: in which types the matrices run.
     ///   - onLayer: called with (layers read, layers in all).
     /// - Throws: `LoadError`.
     package static func load(
         _ path: String,
+        vision: String? = nil,
         run: Run,
         policy: WeightPolicy = WeightPolicy(),
         onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(LoadError) -> LoadedModel {
-        if let model = try GGUFModel(at: path) { return try model.load(run, policy, onLayer) }
+        if let model = try GGUFModel(at: path, vision: vision) { return try model.load(run, policy, onLayer) }
+        guard vision == nil else {
+            throw .unsupported(
+                file: path,
+                what: "a folder with a file of what sees beside it",
+                known: "a GGUF file"
+            )
+        }
         let folder = try ModelFolder(path)
         let family = try family(folder.modelType)
         let (processor, ends) = try family.processor(folder)

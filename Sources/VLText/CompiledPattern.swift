@@ -47,6 +47,28 @@ final class CompiledPattern: @unchecked Sendable {
         return length > 0 ? String(decoding: buffer.prefix(Int(length)), as: UTF8.self) : "error \(status)"
     }
 
+    /// Whether a text has a match anywhere.
+    ///
+    /// - Throws: `TokenizerError.patternLimit`.
+    func matches(_ text: String) throws(TokenizerError) -> Bool {
+        let match = pcre2_match_data_create_8(1, nil)
+        let context = pcre2_match_context_create_8(nil)
+        defer {
+            pcre2_match_data_free_8(match)
+            pcre2_match_context_free_8(context)
+        }
+        pcre2_set_match_limit_8(context, Self.matchLimit)
+        pcre2_set_depth_limit_8(context, 10_000)
+        let status = Array(text.utf8).withUnsafeBufferPointer {
+            pcre2_match_8(code, $0.baseAddress, $0.count, 0, 0, match, context)
+        }
+        if status == PCRE2_ERROR_NOMATCH { return false }
+        guard status >= 0 else {
+            throw .patternLimit(file: file, pattern: source, reason: Self.message(status))
+        }
+        return true
+    }
+
     /// Hands matches and the gaps between them to `body`.
     ///
     /// - Throws: `TokenizerError.patternLimit`.
@@ -97,4 +119,22 @@ final class CompiledPattern: @unchecked Sendable {
         }
         if gap < text.count { try body(piece.lowerBound + gap..<piece.upperBound) }
     }
+}
+
+/// A regular expression (PCRE2's, without back-references) that a user gives, run with limits on its work.
+package struct SearchPattern: Sendable {
+    private let compiled: CompiledPattern
+
+    package var source: String { compiled.source }
+
+    /// - Parameter place: where it was given, for messages.
+    /// - Throws: `TokenizerError.badPattern`.
+    package init(_ source: String, place: String) throws(TokenizerError) {
+        compiled = try CompiledPattern(source, file: place)
+    }
+
+    /// Whether a text has a match anywhere.
+    ///
+    /// - Throws: `TokenizerError.patternLimit`.
+    package func matches(_ text: String) throws(TokenizerError) -> Bool { try compiled.matches(text) }
 }

@@ -6,6 +6,7 @@ import VLModels
 import VLQuantize
 import VLTensor
 import VLTestSupport
+import VLText
 
 @Suite struct QuantizerTests {
     private let scratch: ScratchFolder
@@ -81,7 +82,10 @@ import VLTestSupport
     @Test("a type for some tensors, and one for the tower")
     func overrides() throws {
         var options = Quantizer.Options()
-        options.overrides = [("blk.0.attn_q", .q5_1), ("attn_q", .float16)]
+        options.overrides = [
+            (try SearchPattern("^blk\\.0\\.attn_q\\.", place: ""), .q5_1),
+            (try SearchPattern("attn_(q|nothing)", place: ""), .float16),
+        ]
         options.vision = .q8_0
         try Quantizer(source, to: .q4_0, options, run: run).write(scratch("small.gguf"))
         let types = try types(scratch("small.gguf"))
@@ -139,7 +143,7 @@ import VLTestSupport
         }
         #expect(other?.description.contains("another model") == true)
         var unmatched = Quantizer.Options()
-        unmatched.overrides = [("nowhere", .q8_0)]
+        unmatched.overrides = [(try SearchPattern("nowhere", place: ""), .q8_0)]
         let nothing = #expect(throws: ConvertError.self) {
             try Quantizer(self.source, to: .q4_0, unmatched, run: run)
         }

@@ -67,12 +67,12 @@ def windows(ids, size):
     return [ids[start : start + size] for start in range(0, len(ids), size)]
 
 
-def peer(path, text, tokens, window):
+def peer(path, text, tokens, window, exact):
     """llama.cpp's side of everything."""
     import jinja2
     from llamacpp import Llama
 
-    llama = Llama(path)
+    llama = Llama(path, exact=exact)
     result = {"completions": [], "questions": []}
     for prompt in COMPLETIONS:
         ids = llama.tokenize(prompt)
@@ -118,19 +118,22 @@ def main():
     parser.add_argument("--text", type=Path, help="text for the perplexity (some of our documents)")
     parser.add_argument("--window", type=int, default=512, help="tokens of a window (%(default)s)")
     parser.add_argument("--compute", default="float32", help="how we compute (%(default)s)")
+    parser.add_argument(
+        "--exact", action="store_true", help="llama.cpp keeps keys and values in float32, not in float16"
+    )
     parser.add_argument("--limit", type=float, default=0.005, help="relative difference (%(default)s)")
     parser.add_argument("--cache", type=Path, help="llama.cpp's results, written if not there")
     options = parser.parse_args()
     text = options.text.read_text() if options.text else default_text()
     key = hashlib.sha256(
-        repr((options.model.stat().st_size, options.tokens, options.window, text)).encode()
+        repr((options.model.stat().st_size, options.tokens, options.window, options.exact, text)).encode()
     ).hexdigest()
     theirs = None
     if options.cache and options.cache.exists():
         cached = json.loads(options.cache.read_text())
         theirs = cached["result"] if cached["key"] == key else None
     if theirs is None:
-        theirs = peer(options.model, text, options.tokens, options.window)
+        theirs = peer(options.model, text, options.tokens, options.window, options.exact)
         if options.cache:
             options.cache.write_text(json.dumps({"key": key, "result": theirs}))
 

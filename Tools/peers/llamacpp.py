@@ -71,7 +71,8 @@ def library():
 class Llama:
     """A model in llama.cpp."""
 
-    def __init__(self, path, context=2048, threads=2, quiet=True):
+    def __init__(self, path, context=2048, threads=2, quiet=True, exact=False):
+        """`exact`: keys and values stay float32, and attention is computed step by step, as our --compute float32 does."""
         self.lib = library()
         if quiet:
             self.silence = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)(
@@ -89,6 +90,12 @@ class Llama:
             raise OSError(f"llama.cpp has other defaults than expected: {list(parameters.numbers[:4])}")
         parameters.numbers[0] = context
         parameters.numbers[1] = context
+        if exact:
+            # type_k and type_v are float16 (1) by default, flash_attn_type is "auto" (-1).
+            if list(parameters.numbers[26:28]) != [1, 1] or parameters.numbers[13] != 2**32 - 1:
+                raise OSError("llama.cpp has its cache's types elsewhere than expected")
+            parameters.numbers[26] = parameters.numbers[27] = 0
+            parameters.numbers[13] = 0
         self.context = self.lib.llama_init_from_model(self.model, parameters)
         if not self.context:
             raise OSError(f"{path}: llama.cpp makes no context")

@@ -26,8 +26,9 @@ void vl_decode(vl_type type, const void *blocks, float *values, int64_t n);
 
 /// Stores `n` values (a multiple of the block length), rounded to the format's nearest.
 ///
-/// Q8_0, Q4_0, Q4_1, Q5_0 and Q5_1 give the bytes that ggml's reference gives. The K formats search scales that make the
-/// weighted squared error small. `importance` holds a weight for each value, or is null. Deterministic; NaN becomes 0.
+/// Q8_0 gives the bytes that ggml's reference gives, and so do Q4_0, Q4_1, Q5_0 and Q5_1 without `importance`. With it,
+/// and in the K formats, scales are searched that make the weighted squared error small. `importance` holds a weight for
+/// each value, or is null; `n` values are then one row. Deterministic; NaN becomes 0.
 void vl_encode(vl_type type, const float *values, const float *_Nullable importance, void *blocks, int64_t n);
 
 /// Bytes of one packed group of 16 rows of `depth` values.

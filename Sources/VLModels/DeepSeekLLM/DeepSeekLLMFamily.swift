@@ -1,3 +1,4 @@
+import VLJSON
 import VLText
 
 /// DeepSeek-LLM, and other Llama decoders with a tokenizer that we know, in the registry.
@@ -29,6 +30,12 @@ enum DeepSeekLLMFamily: ModelFamily {
     static func isUnused(_ tensor: String) -> Bool { tensor.hasSuffix(".rotary_emb.inv_freq") }
 
     static func processor(_ folder: ModelFolder) throws(LoadError) -> (any Processor, endTokens: [Int32]) {
-        try folder.textProcessor(.deepseek, vocabularySize: LlamaConfig(folder.config).vocabularySize)
+        let program = try folder.reader("tokenizer_config.json")?["chat_template"]?.asString
+        let known = ChatTemplate(program: program)
+        // DeepSeek-LLM's folders say nothing of their template, or what we know as that.
+        return try folder.textProcessor(
+            known == .none ? .deepseek : known,
+            vocabularySize: LlamaConfig(folder.config).vocabularySize
+        )
     }
 }

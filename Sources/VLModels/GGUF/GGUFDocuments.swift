@@ -15,15 +15,34 @@ package enum GGUFDocuments {
         (file: "tokenizer.json", key: "tokenizer.huggingface.json"),
     ]
     /// The key that says that a file is such a one.
-    static let mark = "deepseek-vl.config"
+    package static let mark = "deepseek-vl.config"
+    /// The key of a text model's `config.json`, which no reader needs.
+    package static let textConfigKey = "deepseek-vl.source_config"
 }
 
 extension GGUFModel {
     /// The folder that the file carries; nil for a file of a text model.
     ///
     /// - Throws: `LoadError`.
-    func folder() throws(LoadError) -> ModelFolder? {
-        guard fields.config.contains(GGUFDocuments.mark) else { return nil }
+    package func folder() throws(LoadError) -> ModelFolder? {
+        let fields = vision.map { GGUFFields($0, file: $0.file.name) } ?? fields
+        guard fields.config.contains(GGUFDocuments.mark) else {
+            guard vision == nil else {
+                throw fields.config.error(
+                    GGUFDocuments.mark,
+                    expected: "the configuration of DeepSeek-VL or -VL2",
+                    found: "nothing: a file with what sees that this program has not written"
+                )
+            }
+            return nil
+        }
+        if vision == nil, try fields.config.string("general.type") == "mmproj" {
+            throw .unsupported(
+                file: file,
+                what: "general.type \"mmproj\": only what sees of a model",
+                known: "\"model\", beside which --mmproj names this file"
+            )
+        }
         var documents: [String: [UInt8]] = [:]
         for (name, key) in GGUFDocuments.keys {
             guard let text = try fields.config.string(key) else { continue }
@@ -39,6 +58,19 @@ extension GGUFModel {
         return try ModelFolder(file, documents: documents)
     }
 
+    /// Checks that the language model's rows are as the readers of a folder expect them.
+    ///
+    /// - Throws: `LoadError.unsupported`.
+    private func checkLayout(_ architecture: String, _ folder: ModelFolder) throws(LoadError) {
+        let known = folder.modelType == "multi_modality" ? ["llama"] : ["deepseek2", "deepseek2-ocr"]
+        guard !known.contains(architecture) else { return }
+        throw .unsupported(
+            file: file,
+            what: "general.architecture \"\(architecture.excerpt(limit: 40))\" with \(folder.modelType)",
+            known: known.map { "\"\($0)\"" }.joined(separator: ", ")
+        )
+    }
+
     /// The model whose folder the file carries.
     ///
     /// - Throws: `LoadError`.
@@ -51,6 +83,7 @@ extension GGUFModel {
         let family = try Registry.family(folder.modelType)
         let (processor, ends) = try family.processor(folder)
         let architecture = try fields.text("general.architecture")
+        try checkLayout(architecture, folder)
         let experts = try fields.config.int(architecture + ".expert_count", 0...4096, default: 0)
         let source = GGUFWeights(store, experts: experts)
         let loader = WeightLoader(source, run, policy: policy)

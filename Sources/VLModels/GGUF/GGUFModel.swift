@@ -7,6 +7,8 @@ package struct GGUFModel {
     package let gguf: GGUF
     package let store: WeightStore
     let fields: GGUFFields
+    /// The file beside it that holds what sees; nil for a model in one file.
+    package let vision: GGUF?
 
     /// The file's name without folders.
     package var file: String { gguf.file.name }
@@ -15,14 +17,19 @@ package struct GGUFModel {
     /// for anything else.
     ///
     /// - Throws: `LoadError.format` for a damaged file, `.unsupported` for one of several parts.
-    package init?(at path: String) throws(LoadError) {
+    ///
+    /// What sees may be in another file: the one given, or that of `visionPath(beside:)`, or the only one beside it whose
+    /// name begins with "mmproj" if `path` is their folder.
+    package init?(at path: String, vision: String? = nil) throws(LoadError) {
         do throws(FormatError) {
             guard let found = try Self.find(path) else { return nil }
             gguf = try GGUF.open(found)
+            let other = try Self.openVision(vision, found, isFolder: found != path, gguf)
+            self.vision = other
+            store = if let other { WeightStore(gguf, other) } else { WeightStore(gguf) }
         } catch {
             throw .format(error)
         }
-        store = WeightStore(gguf)
         fields = GGUFFields(gguf, file: gguf.file.name)
         let parts = try fields.config.int("split.count", 0...65535, default: 0)
         guard parts <= 1 else {
@@ -38,10 +45,39 @@ package struct GGUFModel {
     private static func find(_ path: String) throws(FormatError) -> String? {
         let folder = path.hasSuffix("/") ? path : path + "/"
         if let names = try FileContents.names(in: path, endingIn: ".gguf") {
-            return names.count == 1 && !FileContents.exists(folder + "config.json") ? folder + names[0] : nil
+            let models = names.filter { !$0.hasPrefix(visionPrefix) }
+            return models.count == 1 && !FileContents.exists(folder + "config.json")
+                ? folder + models[0] : nil
         }
         if path.hasSuffix(".gguf") { return path }
         return try FileContents.first(GGUF.magic.count, of: path) == GGUF.magic ? path : nil
+    }
+
+    /// How names of files that hold what sees begin, as llama.cpp's users have them.
+    private static let visionPrefix = "mmproj"
+
+    /// Where a file with what sees lies if nobody says otherwise: "mmproj-NAME.gguf" beside "NAME.gguf".
+    package static func visionPath(beside path: String) -> String {
+        let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")).map(path.utf8.index(after:)) ?? path.startIndex
+        return path[..<slash] + visionPrefix + "-" + path[slash...]
+    }
+
+    private static func openVision(
+        _ given: String?,
+        _ path: String,
+        isFolder: Bool,
+        _ gguf: GGUF
+    ) throws(FormatError) -> GGUF? {
+        if let given { return try GGUF.open(given) }
+        // A file that has everything needs no other.
+        guard gguf[GGUFDocuments.mark] == nil else { return nil }
+        let beside = visionPath(beside: path)
+        if FileContents.exists(beside) { return try GGUF.open(beside) }
+        guard isFolder else { return nil }
+        let folder = String(path.prefix(upTo: path.lastIndex(of: "/") ?? path.startIndex))
+        let names = try FileContents.names(in: folder, endingIn: ".gguf") ?? []
+        let candidates = names.filter { $0.hasPrefix(visionPrefix) }
+        return candidates.count == 1 ? try GGUF.open(folder + "/" + candidates[0]) : nil
     }
 
     /// What the metadata say of the network.
@@ -64,7 +100,7 @@ package struct GGUFModel {
     /// The processor, and the tokens that end an answer.
     ///
     /// - Throws: `LoadError`.
-    func processor() throws(LoadError) -> (any Processor, endTokens: [Int32]) {
+    package func processor() throws(LoadError) -> (any Processor, endTokens: [Int32]) {
         if let folder = try folder() { return try Registry.family(folder.modelType).processor(folder) }
         let section = try tokenizer()
         guard let end = section.ends.first else {

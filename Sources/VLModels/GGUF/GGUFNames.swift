@@ -100,6 +100,12 @@ package enum GGUFNames {
         return Place(name: name)
     }
 
+    /// The checkpoint's name of a tensor that is no part of the language model.
+    package static func checkpointName(ofTower name: String) -> String {
+        for (long, short) in towers where name.hasPrefix(short) { return long + name.dropFirst(short.count) }
+        return name
+    }
+
     /// Whether a tensor of a checkpoint belongs to its language model.
     package static func isLanguage(_ name: String) -> Bool {
         languages.contains { name.hasPrefix($0) } || place(of: name) != nil

@@ -8,6 +8,8 @@ struct ConversionPlan {
     private let policy: WeightPolicy
     private let run: Run
     private(set) var matrices: [OutgoingMatrix] = []
+    /// Tensors that are float32 whatever they were, by their names in the file.
+    private(set) var small: [(name: String, type: DType)] = []
     private(set) var fallbacks: [GGUFConverter.Fallback] = []
     /// A checkpoint's name of each, the first expert's where experts are stacked.
     private var names: [String] = []
@@ -146,6 +148,7 @@ struct ConversionPlan {
             let name = names[index]
             guard Self.isMatrix(matrix, name) else {
                 matrix.type = .float32
+                small.append((matrix.name, matrix.storedType))
                 matrices[index] = matrix
                 continue
             }
@@ -185,7 +188,7 @@ struct ConversionPlan {
     }
 
     /// Whether a tensor multiplies activations; norms, biases, gates and tables of positions stay in float32.
-    private static func isMatrix(_ matrix: OutgoingMatrix, _ name: String) -> Bool {
+    static func isMatrix(_ matrix: OutgoingMatrix, _ name: String) -> Bool {
         matrix.shape.count >= 2 && name.hasSuffix(".weight") && !name.hasSuffix(".mlp.gate.weight")
     }
 }

@@ -16,6 +16,8 @@ struct ConversionSource {
     private let form: GGUFForm
     /// Whether the file has a vision tower and all that belongs to it.
     private let sees: Bool
+    /// Whether the checkpoint is of a model with eyes.
+    private let hasEyes: Bool
 
     /// Reads the folder as loading does, so that names and shapes of all tensors are known to be right.
     ///
@@ -47,6 +49,10 @@ struct ConversionSource {
             return (network.vision != nil, source.packed)
         }
         self.packed = packed
+        self.hasEyes = hasEyes
+        guard hasEyes || form.part != .vision else {
+            throw .source(file: "config.json", expected: "a model with eyes", found: "\(folder.modelType)")
+        }
         sees = hasEyes && !form.isTextOnly
     }
 
@@ -54,7 +60,12 @@ struct ConversionSource {
     func takes(_ tensor: String) -> Bool {
         guard !family.isUnused(tensor), !store.isIdleBias(tensor) else { return false }
         if !packed.isEmpty, WeightStore.isBesideCodes(tensor) { return false }
-        return !form.isTextOnly || GGUFNames.isLanguage(WeightStore.packedWeight(tensor) ?? tensor)
+        let name = WeightStore.packedWeight(tensor) ?? tensor
+        switch form.part {
+        case .all: return true
+        case .language: return GGUFNames.isLanguage(name)
+        case .vision: return !GGUFNames.isLanguage(name)
+        }
     }
 
     /// The packed layer whose codes a tensor has; nil for other tensors.
@@ -97,8 +108,11 @@ struct ConversionSource {
         }
         let (begin, addsBegin, template) = try GGUFConverter.loading(settings)
         var pairs: [NetworkSection.Pair] = [
-            ("general.architecture", .text(network.architecture)), ("general.type", .text("model")),
-            ("general.name", .text(name)),
+            (
+                "general.architecture",
+                .text(form.part == .vision ? VisionSection.architecture : network.architecture)
+            ),
+            ("general.type", .text(form.part == .vision ? "mmproj" : "model")), ("general.name", .text(name)),
         ]
         let license = try GGUFConverter.loading { () throws(LoadError) in
             try Inspection.license(folder.path)
@@ -109,23 +123,36 @@ struct ConversionSource {
         }
         if let number = type.map(Self.fileType) { pairs.append(("general.file_type", .uint32(number))) }
         if type?.isBlock == true { pairs.append(("general.quantization_version", .uint32(2))) }
-        pairs += network.pairs
-        pairs += try TokenizerSection.pairs(
-            bytes("tokenizer.json") ?? [],
-            processor.tokenizer,
-            rows: network.vocabularySize,
-            begin: begin,
-            ends: ends,
-            addsBegin: addsBegin,
-            needsRule: !sees
-        )
-        if sees {
+        if form.part == .vision {
+            pairs += try GGUFConverter.loading { () throws(LoadError) in try VisionSection.pairs(folder) }
+        } else {
+            pairs += network.pairs
+            pairs += try TokenizerSection.pairs(
+                bytes("tokenizer.json") ?? [],
+                processor.tokenizer,
+                rows: network.vocabularySize,
+                begin: begin,
+                ends: ends,
+                addsBegin: addsBegin,
+                needsRule: !sees
+            )
+        }
+        // A text model is read by the keys above; its files are there for the way back only. Those of a model with eyes
+        // would not be of the language model alone.
+        if sees || !hasEyes {
             for (file, key) in GGUFDocuments.keys {
                 guard let bytes = try bytes(file) else { continue }
                 let text = file == "config.json" ? try plainConfiguration(bytes) : bytes
-                pairs.append((key, .text(String(decoding: text, as: UTF8.self))))
+                let isMark = key == GGUFDocuments.mark && !sees
+                pairs.append(
+                    (
+                        isMark ? GGUFDocuments.textConfigKey : key,
+                        .text(String(decoding: text, as: UTF8.self))
+                    )
+                )
             }
         }
+        if form.part == .vision { return pairs }
         if let template {
             pairs.append(("tokenizer.chat_template", .text(template)))
         } else if processor.imageTag == nil {

@@ -24,8 +24,11 @@ package struct GGUFConverter {
     private let run: Run
     private let name: String
     private let network: NetworkSection
+    private let part: GGUFForm.Part
     private let metadata: [NetworkSection.Pair]
     private let matrices: [OutgoingMatrix]
+    /// Paths of the files that the tensors come from.
+    private let sources: [String]
     /// Tensors that go in another type than the one asked for.
     package let fallbacks: [Fallback]
 
@@ -33,7 +36,10 @@ package struct GGUFConverter {
     package var count: Int { matrices.count }
 
     /// `general.architecture` of the file.
-    package var architecture: String { network.architecture }
+    package var architecture: String { part == .vision ? VisionSection.architecture : network.architecture }
+
+    /// Where a file with what sees lies if nobody says otherwise: loading the language model's finds it there.
+    package static func visionPath(beside path: String) -> String { GGUFModel.visionPath(beside: path) }
 
     /// Checks the checkpoint as loading does, and plans the file.
     ///
@@ -63,12 +69,14 @@ package struct GGUFConverter {
         if let foreign {
             throw .source(
                 file: foreign.file,
-                expected: "a folder with a checkpoint in safetensors",
+                expected:
+                    "a folder with a checkpoint in safetensors (--outfolder converts a GGUF file into one)",
                 found: "a GGUF file"
             )
         }
         let source = try ConversionSource(path, form, run)
         network = try source.network()
+        part = form.part
         var plan = ConversionPlan(network, policy, run)
         for tensor in source.store.all where source.takes(tensor.name) {
             if let (name, matrix) = source.packed(tensor.name) {
@@ -79,10 +87,15 @@ package struct GGUFConverter {
         }
         try plan.chooseTypes(hasHead: source.hasHead)
         (matrices, fallbacks) = (plan.matrices, plan.fallbacks)
-        metadata = try source.metadata(network, name: self.name, policy.language ?? plan.packedType)
+        let files = source.store.files
+        sources = files.map { path.hasSuffix($0) ? path : path + "/" + $0 }
+        metadata =
+            try source.metadata(network, name: self.name, policy.language ?? plan.packedType)
+            + SourceTypes.pairs(plan.small)
     }
 
-    /// Writes the file, which stands under its name only when it is whole.
+    /// Writes the file, which stands under its name only when it is whole; goes on with what a killed process has left of
+    /// the same file.
     ///
     /// - Parameters:
     ///   - replaces: whether a file of that name may go.
@@ -91,25 +104,32 @@ package struct GGUFConverter {
     package func write(
         _ path: String,
         replaces: Bool = false,
-        onTensor: @escaping (Int) -> Void = { _ in }
+        onTensor: (Int) -> Void = { _ in }
     ) throws(ConvertError) {
-        guard replaces || !FileContents.exists(path) else { throw .exists(file: path) }
-        var done = 0
+        if !replaces { try check(path) }
         var outgoing: [OutgoingTensor] = []
         for matrix in matrices {
             guard let dtype = StoredDType(rawValue: matrix.type.rawValue.uppercased()) else { continue }
-            outgoing.append(
-                matrix.outgoing(run, dtype) {
-                    done += 1
-                    onTensor(done)
-                }
-            )
+            outgoing.append(matrix.outgoing(run, dtype))
         }
         do throws(FormatError) {
-            try GGUFWriter.write(path, metadata: metadata, tensors: outgoing)
+            try GGUFWriter.write(
+                path,
+                metadata: metadata,
+                tensors: outgoing,
+                resuming: WriteJob.describe("convert", sources),
+                onTensor: onTensor
+            )
         } catch {
             throw .format(error)
         }
+    }
+
+    /// Checks that nothing stands where the file is to be.
+    ///
+    /// - Throws: `ConvertError.exists`.
+    package func check(_ path: String) throws(ConvertError) {
+        guard !FileContents.exists(path) else { throw .exists(file: path) }
     }
 
     /// Runs a step of loading.

@@ -14,6 +14,10 @@ struct OutgoingMatrix {
         case latentKeys(DeepSeekMoEConfig.Latent)
         /// A head's values of `kv_b_proj`.
         case latentValues(DeepSeekMoEConfig.Latent)
+        /// The rows of one expert, of a tensor that stacks those of all.
+        case slice(Int)
+        /// The halves of a head that `turned` has mixed.
+        case unturned(heads: Int)
     }
 
     let name: String
@@ -60,7 +64,7 @@ struct OutgoingMatrix {
             run.decode(start, storedType, count: count, into: values + place)
         }
         switch order {
-        case .asStored, .turned:
+        case .asStored, .turned, .unturned, .slice:
             let (part, from) = source(row)
             decode(part, from, columns, count: columns, to: 0)
         case .latentKeys(let latent):
@@ -78,13 +82,21 @@ struct OutgoingMatrix {
 
     /// The part that holds a whole row, and the row's number there.
     private func source(_ row: Int) -> (part: Int, row: Int) {
-        if case .turned(let heads) = order {
+        switch order {
+        case .turned(let heads):
             let size = rows / heads
             let within = row % size
             return (0, row / size * size + within / 2 + within % 2 * (size / 2))
+        case .unturned(let heads):
+            let size = rows / heads
+            let (within, half) = (row % size, size / 2)
+            return (0, row / size * size + (within < half ? 2 * within : 2 * (within - half) + 1))
+        case .slice(let index):
+            return (0, index * rows + row)
+        default:
+            let each = rows / parts.count
+            return (row / each, row % each)
         }
-        let each = rows / parts.count
-        return (row / each, row % each)
     }
 
     /// Whether float16 can hold all values that the tensor has.
@@ -105,15 +117,10 @@ struct OutgoingMatrix {
     }
 
     /// The tensor for the writer, which makes a few rows at a time.
-    func outgoing(
-        _ run: Run,
-        _ dtype: StoredDType,
-        onDone: @escaping () -> Void
-    ) -> OutgoingTensor {
+    func outgoing(_ run: Run, _ dtype: StoredDType) -> OutgoingTensor {
         OutgoingTensor(name: name, dtype: dtype, shape: shape) { (output) throws(FormatError) in
             try write(run, &output)
             for part in parts { part.advise(.notNeeded) }
-            onDone()
         }
     }
 

@@ -61,6 +61,17 @@ package struct ImportanceMatrix: Sendable, Equatable {
     /// matrix does not know the tensor.
     package func weights(of tensor: String) -> [Float]? { entries[tensor]?.means }
 
+    /// A number that tells these weights from others, by chance.
+    var fingerprint: UInt64 {
+        var sum: UInt64 = 0
+        func add(_ word: UInt64) { sum = (sum ^ word) &* 0x9e37_79b9_7f4a_7c15 ^ sum >> 29 }
+        for name in names {
+            for byte in name.utf8 { add(UInt64(byte)) }
+            for value in weights(of: name) ?? [] { add(UInt64(value.bitPattern)) }
+        }
+        return sum
+    }
+
     /// Experts that no row reached.
     package struct Unreached: Sendable, Equatable {
         /// The layer's number, -1 where the name has none.

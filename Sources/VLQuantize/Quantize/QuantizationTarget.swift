@@ -47,34 +47,61 @@ package enum QuantizationTarget: String, Sendable, CaseIterable {
         }
     }
 
-    /// The type of a matrix of the language model, before its width is looked at.
+    /// What decides over a matrix's type besides its name.
+    struct Model {
+        /// Layers of the language model.
+        var layers: Int
+        /// Experts of a layer; 0 for none.
+        var experts: Int
+        /// `general.architecture`.
+        var architecture: String
+        var hasImportance: Bool
+    }
+
+    /// The type of a matrix of the language model, before its width is looked at: llama.cpp's choice.
     ///
     /// The head keeps six bits below eight. The mixtures with `_m` give values and the second matrix of the feed-forward
     /// network six bits in the first and the last eighth of the layers and in every third between; `q4_k_s` gives them five
-    /// in the first layers.
+    /// in the first layers. Models of eight experts have few keys and values beside them, and keep eight bits there.
     ///
     /// - Parameters:
     ///   - name: as in the file.
-    ///   - layers: of the language model.
     ///   - isHead: whether it makes the logits.
-    func type(of name: String, layers: Int, isHead: Bool) -> DType {
-        if isHead { return base.isBlock && base != .q8_0 ? .q6_k : base }
+    func type(of name: String, in model: Model, isHead: Bool) -> DType {
+        guard base.isBlock else { return base }
+        if isHead { return base != .q8_0 ? .q6_k : base }
         guard name.hasPrefix("blk."),
             let layer = name.split(separator: ".").dropFirst().first.flatMap({ Int($0) })
         else {
             return base
         }
-        let isValue = name.hasSuffix(".attn_v.weight")
-        let isDown = ["ffn_down.weight", "ffn_down_exps.weight", "ffn_down_shexp.weight"].contains {
-            name.hasSuffix("." + $0)
+        func isOne(of stems: String...) -> Bool { stems.contains { name.hasSuffix(".\($0).weight") } }
+        // Latent attention's keys and values in one matrix count as values; apart, as anything else.
+        if isOne(of: "attn_v", "attn_kv_b") {
+            if model.experts == 8 { return .q8_0 }
+            let type = more(layer, model.layers, first: 4)
+            // Eight heads share these in the model of this size: they are few.
+            return type == .q4_k && model.architecture == "llama" && model.layers == 80 ? .q5_k : type
         }
-        guard isValue || isDown else { return base }
+        if isOne(of: "attn_k"), model.experts == 8 { return .q8_0 }
+        if isOne(of: "attn_output"), model.experts == 8, self == .q4_k_s || self == .q4_k_m { return .q5_k }
+        if isOne(of: "ffn_down", "ffn_down_exps", "ffn_down_shexp") {
+            let isFirst = layer < model.layers / 8
+            if model.hasImportance, isFirst, self == .q4_0 { return .q4_1 }
+            if model.hasImportance, isFirst, self == .q5_0 { return .q5_1 }
+            return more(layer, model.layers, first: model.layers / 8)
+        }
+        return base
+    }
+
+    /// The type of what a mixture gives more bits in some layers.
+    private func more(_ layer: Int, _ layers: Int, first: Int) -> DType {
         let eighth = layers / 8
         switch self {
         case .q4_k_m, .q5_k_m:
             let getsMore = layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2
             return getsMore ? .q6_k : base
-        case .q4_k_s: return layer < (isValue ? 4 : eighth) ? .q5_k : base
+        case .q4_k_s: return layer < first ? .q5_k : base
         default: return base
         }
     }

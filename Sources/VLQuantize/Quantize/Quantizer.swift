@@ -1,6 +1,7 @@
 import VLFormats
 import VLModels
 import VLTensor
+import VLText
 
 /// Writes a GGUF file with its matrices in smaller types, tensor by tensor.
 ///
@@ -8,8 +9,12 @@ import VLTensor
 package struct Quantizer {
     /// What is wanted besides the target.
     package struct Options: Sendable {
-        /// Types for tensors whose names hold a text; the first that fits counts.
-        package var overrides: [(text: String, type: DType)] = []
+        /// Types for tensors whose names have a match; the first counts.
+        package var overrides: [(pattern: SearchPattern, type: DType)] = []
+        /// Type of the output head, or of the embedding where that is the head; nil is the target's choice.
+        package var output: DType?
+        /// Type of the embedding; nil is the target's choice.
+        package var embedding: DType?
         /// Type of the towers' and projectors' matrices; nil keeps what they have.
         package var vision: DType?
         /// Whether matrices that are in a block format may be quantized again.
@@ -63,32 +68,40 @@ package struct Quantizer {
         do throws(FormatError) { source = try GGUF.open(path) } catch { throw .format(error) }
         let tensors = source.tensors
         try Self.check(tensors.map { ($0.name, $0.shape) }, options, path)
-        let layers = (tensors.compactMap { Self.layer($0.name) }.max() ?? -1) + 1
+        let architecture = source["general.architecture"]?.asText ?? ""
+        let model = QuantizationTarget.Model(
+            layers: (tensors.compactMap { Self.layer($0.name) }.max() ?? -1) + 1,
+            experts: source[architecture + ".expert_count"]?.asInt ?? 0,
+            architecture: architecture,
+            hasImportance: options.importance != nil
+        )
         let hasHead = tensors.contains { $0.name == "output.weight" }
         var steps: [Step] = []
         var fallbacks: [GGUFConverter.Fallback] = []
         for tensor in tensors {
             var type: DType?
-            if let wanted = Self.wanted(tensor, target, options, layers: layers, hasHead: hasHead) {
+            if let wanted = try Self.wanted(tensor, target, options, model, hasHead: hasHead) {
                 let stored = try Self.stored(
                     tensor,
                     path,
                     mayBeBlock: options.requantizes || tensor.dtype.rawValue.lowercased() == wanted.rawValue
                 )
-                type = WeightPolicy.fitting(wanted, columns: tensor.shape.last ?? 1, else: stored)
-                var reason = "its rows of \(tensor.shape.last ?? 1) are no whole blocks"
-                if wanted == .float16, stored != .float16,
-                    !Self.matrix(tensor, stored, wanted).fitsFloat16(run)
+                let columns = tensor.shape.last ?? 1
+                // Rows that no block fits go as float16, as llama.cpp has it.
+                var got = WeightPolicy.fitting(wanted, columns: columns, else: .float16)
+                var reason = "its rows of \(columns) are no whole blocks"
+                if got == .float16, stored != .float16,
+                    !Self.matrix(tensor, stored, got).fitsFloat16(run)
                 {
-                    type = stored
-                    reason = "it has values beyond 65504"
+                    got = stored
+                    reason = (wanted == .float16 ? "" : reason + ", and ") + "it has values beyond 65504"
                 }
-                if let got = type, got != wanted {
+                if got != wanted {
                     fallbacks.append(
                         GGUFConverter.Fallback(tensor: tensor.name, wanted: wanted, type: got, reason: reason)
                     )
                 }
-                if type == stored { type = nil }
+                type = got == stored ? nil : got
             }
             steps.append(Step(tensor: tensor, type: type))
         }
@@ -101,10 +114,15 @@ package struct Quantizer {
         _ options: Options,
         _ path: String
     ) throws(ConvertError) {
-        for (text, _) in options.overrides where !tensors.contains(where: { $0.name.contains(text) }) {
+        for (pattern, _) in options.overrides {
+            var isUsed = false
+            for (name, shape) in tensors where isQuantizable(name, shape) && !isUsed {
+                isUsed = try matches(pattern, name)
+            }
+            guard !isUsed else { continue }
             throw .source(
                 file: path,
-                expected: "a tensor whose name holds '\(text)', as --tensor-type says",
+                expected: "a matrix whose name has a match of '\(pattern.source)', as --tensor-type says",
                 found: "none"
             )
         }
@@ -154,37 +172,46 @@ package struct Quantizer {
         )
     }
 
+    private static func matches(_ pattern: SearchPattern, _ name: String) throws(ConvertError) -> Bool {
+        do throws(TokenizerError) { return try pattern.matches(name) } catch {
+            throw .load(.tokenizer(description: error.description))
+        }
+    }
+
+    /// Whether a tensor may have another type: norms, biases, gates and tables of positions stay.
+    private static func isQuantizable(_ name: String, _ shape: [Int]) -> Bool {
+        (shape.count == 2 || shape.count == 3 && name.hasPrefix("blk.")) && name.hasSuffix(".weight")
+            && !name.hasSuffix("norm.weight") && !name.hasSuffix(".ffn_gate_inp.weight")
+    }
+
     /// The type that a tensor is to have; nil leaves it as it is.
     private static func wanted(
         _ tensor: StoredTensor,
         _ target: QuantizationTarget,
         _ options: Options,
-        layers: Int,
+        _ model: QuantizationTarget.Model,
         hasHead: Bool
-    ) -> DType? {
+    ) throws(ConvertError) -> DType? {
         let name = tensor.name
-        // Norms, biases, gates, tables of positions and what latent attention multiplies from both sides stay.
-        guard tensor.shape.count == 2 || tensor.shape.count == 3 && name.hasSuffix("_exps.weight"),
-            name.hasSuffix(".weight"), !name.hasSuffix("norm.weight"),
-            !name.hasSuffix(".ffn_gate_inp.weight"),
-            !["attn_kv_b.weight", "attn_k_b.weight", "attn_v_b.weight"].contains(where: {
-                name.hasSuffix("." + $0)
-            })
-        else { return nil }
-        if let override = options.overrides.first(where: { name.contains($0.text) }) { return override.type }
+        guard isQuantizable(name, tensor.shape) else { return nil }
+        if name == "token_embd.weight", let type = options.embedding { return type }
+        if name == "output.weight", let type = options.output { return type }
+        for (pattern, type) in options.overrides where try matches(pattern, name) { return type }
         if visionPrefixes.contains(where: { name.hasPrefix($0) }) { return options.vision }
         let isHead = name == "output.weight" || !hasHead && name == "token_embd.weight"
-        return target.type(of: name, layers: layers, isHead: isHead)
+        if isHead, let type = options.output { return type }
+        return target.type(of: name, in: model, isHead: isHead)
     }
 
-    /// Writes the file, which stands under its name only when it is whole.
+    /// Writes the file, which stands under its name only when it is whole; goes on with what a killed process has left of
+    /// the same file.
     ///
     /// - Parameter onTensor: called with the number of tensors written so far.
     /// - Throws: `ConvertError.exists`, `.format`.
     package func write(
         _ target: String,
         replaces: Bool = false,
-        onTensor: @escaping (Int) -> Void = { _ in }
+        onTensor: (Int) -> Void = { _ in }
     ) throws(ConvertError) {
         guard replaces || !FileContents.exists(target) else { throw .exists(file: target) }
         let stated: Set<String> = ["general.file_type", "general.quantization_version"]
@@ -195,33 +222,31 @@ package struct Quantizer {
         if steps.contains(where: { $0.type?.isBlock ?? $0.tensor.dtype.isBlock }) {
             metadata.append(("general.quantization_version", .uint32(2)))
         }
-        var done = 0
-        let tensors = steps.map { step in
-            outgoing(step) {
-                done += 1
-                onTensor(done)
-            }
-        }
         do throws(FormatError) {
-            try GGUFWriter.write(target, metadata: metadata, tensors: tensors, alignment: source.alignment)
+            try GGUFWriter.write(
+                target,
+                metadata: metadata,
+                tensors: steps.map(outgoing),
+                alignment: source.alignment,
+                resuming: WriteJob.describe(
+                    "quantize",
+                    [source.file.path],
+                    options.importance.map { "importance \($0.fingerprint)" } ?? ""
+                ),
+                onTensor: onTensor
+            )
         } catch {
             throw .format(error)
         }
     }
 
-    private func outgoing(_ step: Step, onDone: @escaping () -> Void) -> OutgoingTensor {
+    private func outgoing(_ step: Step) -> OutgoingTensor {
         let tensor = step.tensor
         guard let type = step.type, let stored = DType(rawValue: tensor.dtype.rawValue.lowercased()),
             let dtype = StoredDType(rawValue: type.rawValue.uppercased())
-        else {
-            return OutgoingTensor(name: tensor.name, dtype: tensor.dtype, shape: tensor.shape) {
-                (output) throws(FormatError) in
-                try output.write(tensor.bytes)
-                onDone()
-            }
-        }
+        else { return OutgoingTensor(tensor) }
         var matrix = Self.matrix(tensor, stored, type)
         matrix.importance = options.importance?.weights(of: tensor.name)
-        return matrix.outgoing(run, dtype, onDone: onDone)
+        return matrix.outgoing(run, dtype)
     }
 }

@@ -5,6 +5,7 @@ import VLJSON
 import VLModels
 import VLQuantize
 import VLTensor
+import VLText
 
 /// Makes a GGUF file smaller.
 struct QuantizeCommand: ParsableCommand {
@@ -17,11 +18,12 @@ struct QuantizeCommand: ParsableCommand {
               deepseek-vl convert vl2-tiny --outfile vl2-tiny.gguf
               deepseek-vl quantize vl2-tiny.gguf vl2-tiny-q4.gguf q4_k_m
               deepseek-vl quantize in.gguf out.gguf q4_0 --tensor-type ffn_down_exps=q6_k --imatrix imatrix.gguf
+              deepseek-vl quantize in.gguf out.gguf q4_k_m --tensor-type 'blk\\.[0-3]\\.attn_.*=q8_0'
 
             Types: \(QuantizationTarget.allCases.map(\.rawValue).joined(separator: ", ")); q4_k and q5_k mean q4_k_m and
-            q5_k_m. The output head keeps six bits; norms, biases and gates stay as they are, and so does the vision
+            q5_k_m; rules and names are llama.cpp's. The output head keeps six bits; norms, biases and gates stay as they are, and so does the vision
             tower unless --vision-type names a type. A matrix whose rows are no whole blocks takes a larger type, which
-            is told on standard error. --dry-run lists what would become of each tensor.
+            is told on standard error. A run that is killed goes on where it was when it is started again. --dry-run lists what would become of each tensor.
             """
     )
 
@@ -34,11 +36,21 @@ struct QuantizeCommand: ParsableCommand {
     @Option(
         parsing: .unconditionalSingleValue,
         help: ArgumentHelp(
-            "A type for tensors whose names hold a text; may be repeated.",
-            valueName: "text=type"
+            "A type for tensors in whose names a regular expression has a match, before all rules; may be repeated, the first counts.",
+            valueName: "pattern=type"
         )
     )
     var tensorType: [String] = []
+    @Option(
+        name: [.customLong("output-type"), .customLong("output-tensor-type")],
+        help: ArgumentHelp(
+            "Type of the output head, or of the embedding where that is the head.",
+            valueName: "type"
+        )
+    )
+    var outputType: DType?
+    @Option(help: ArgumentHelp("Type of the embedding.", valueName: "type"))
+    var tokenEmbeddingType: DType?
     @Option(help: ArgumentHelp("Type of the vision tower's and projector's matrices.", valueName: "type"))
     var visionType: DType?
     @Option(help: ArgumentHelp("An importance matrix, as 'imatrix' writes them.", valueName: "file"))
@@ -58,15 +70,24 @@ struct QuantizeCommand: ParsableCommand {
         options.vision = visionType
         options.requantizes = allowRequantize
         for text in tensorType {
-            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard parts.count == 2, !parts[0].isEmpty, let type = DType(rawValue: parts[1].lowercased())
+            // The last '=': a pattern may have some.
+            guard let place = text.lastIndex(of: "="), place != text.startIndex,
+                let type = DType(rawValue: text[text.index(after: place)...].lowercased())
             else {
                 throw ValidationError(
-                    "--tensor-type: expected a part of a name, '=' and a type such as q6_k, found '\(text)'"
+                    "--tensor-type: expected a regular expression, '=' and a type such as q6_k, found '\(text)'"
                 )
             }
-            options.overrides.append((String(parts[0]), type))
+            do throws(TokenizerError) {
+                options.overrides.append(
+                    (try SearchPattern(String(text[..<place]), place: "--tensor-type"), type)
+                )
+            } catch {
+                throw ValidationError(error.description)
+            }
         }
+        options.output = outputType
+        options.embedding = tokenEmbeddingType
         if let imatrix {
             options.importanceFile = imatrix
             do throws(MeasureError) { options.importance = try ImportanceMatrix.read(imatrix) } catch {

@@ -28,6 +28,14 @@ struct ModelOptions: ParsableArguments {
     )
     var model: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "The GGUF file with the vision tower of a model whose GGUF file has none ('convert --split' writes both); mmproj-NAME.gguf beside NAME.gguf if omitted.",
+            valueName: "file"
+        )
+    )
+    var mmproj: String?
+
     @Option(parsing: .unconditional, help: "Threads that compute; one a physical core if omitted.")
     var threads: Int?
 
@@ -82,8 +90,14 @@ struct ModelOptions: ParsableArguments {
     func host() throws -> ModelHost {
         defer { Terminal.clearProgress() }
         let (path, policy) = try converted()
-        return try ModelHost(path, threads: threads, compute: compute, weights: policy, cacheType: cacheType)
-        {
+        return try ModelHost(
+            path,
+            vision: mmproj,
+            threads: threads,
+            compute: compute,
+            weights: policy,
+            cacheType: cacheType
+        ) {
             Terminal.progress("loading", $0, of: $1)
         }
     }
