@@ -31,23 +31,38 @@ package enum ServerError: Error, CustomStringConvertible {
 
 /// The HTTP server around an engine.
 package final class HTTPServer: Sendable {
-    private let service: Service
+    private let lobby: Lobby
     private let logger: Logger
 
     package init(_ engine: ServingEngine, _ settings: ServerSettings, _ logger: Logger) {
-        service = Service(engine, settings, now: Int(Date().timeIntervalSince1970))
+        lobby = Lobby(engine, settings, now: Int(Date().timeIntervalSince1970))
         self.logger = logger
     }
 
+    /// A server that loads its model for the first request that needs it.
+    package init(
+        _ settings: ServerSettings,
+        _ logger: Logger,
+        load:
+            @escaping @Sendable (_ onLayer: @escaping @Sendable (Int, Int) -> Void) async throws ->
+            ServingEngine
+    ) {
+        lobby = Lobby(settings, now: Int(Date().timeIntervalSince1970), load: load)
+        self.logger = logger
+    }
+
+    /// Ends the engine, if there is one already.
+    package func stop() { lobby.stop() }
+
     /// Requests that are being served.
-    package var openCount: Int { service.metrics.openCount }
+    package var openCount: Int { lobby.metrics.openCount }
 
     /// Listens until the task is cancelled.
     ///
     /// - Parameter onRunning: gets the port that is listened at.
     /// - Throws: `ServerError`.
     package func run(onRunning: @escaping @Sendable (Int) -> Void) async throws {
-        let settings = service.settings
+        let settings = lobby.settings
         var base = HTTPServerBuilder.http1(
             configuration: .init(
                 additionalChannelHandlers: [DepartureHandler()],
@@ -72,7 +87,7 @@ package final class HTTPServer: Sendable {
         // What it calls errors at an end is how an end looks; failures to listen are thrown.
         quiet.logLevel = .critical
         let app = Application(
-            responder: Gate(service, logger),
+            responder: Gate(lobby, logger),
             server: base,
             configuration: .init(
                 address: .hostname(settings.host, port: settings.port),
@@ -90,8 +105,8 @@ package final class HTTPServer: Sendable {
 
     /// Takes no more requests, and waits until those that are open have ended, but not for ever.
     package func drain() async {
-        service.isDraining.withLock { $0 = true }
-        let end = ContinuousClock.now + .seconds(service.settings.graceSeconds)
+        lobby.isDraining.withLock { $0 = true }
+        let end = ContinuousClock.now + .seconds(lobby.settings.graceSeconds)
         while openCount > 0, ContinuousClock.now < end {
             try? await Task.sleep(for: .milliseconds(50))
         }

@@ -27,9 +27,18 @@ package enum Serving {
         signal(SIGPIPE, SIG_IGN)
         var logger = Logger(label: "deepseek-vl") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = logLevel
-        let engine = try await ServingEngine.start(options) { onEvent(.loading($0, of: $1)) }
-        onEvent(.loaded(engine))
-        let server = HTTPServer(engine, settings, logger)
+        let load = { @Sendable (onLayer: @escaping @Sendable (Int, Int) -> Void) in
+            let engine = try await ServingEngine.start(options) {
+                onLayer($0, $1)
+                onEvent(.loading($0, of: $1))
+            }
+            onEvent(.loaded(engine))
+            return engine
+        }
+        let server =
+            settings.loadsLazily
+            ? HTTPServer(settings, logger, load: load)
+            : HTTPServer(try await load { _, _ in }, settings, logger)
         let listening = Task {
             try await server.run { onEvent(.listening(host: settings.host, port: $0)) }
         }
@@ -38,12 +47,12 @@ package enum Serving {
             await signals.wait()
             onEvent(.draining(open: server.openCount))
             await server.drain()
-            engine.stop()
+            server.stop()
             listening.cancel()
         }
         defer {
             ending.cancel()
-            engine.stop()
+            server.stop()
         }
         do {
             try await listening.value

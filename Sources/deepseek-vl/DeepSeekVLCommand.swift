@@ -38,6 +38,7 @@ struct DeepSeekVLCommand: ParsableCommand {
         #if Network
         commands.append(PullCommand.self)
         commands.append(ServeCommand.self)
+        commands.append(DemoCommand.self)
         #endif
         return commands
     }
