@@ -87,16 +87,36 @@ static const uint8_t rings_png[] = {
 #embed "../../Examples/rings.png"
 };
 
-static const uint8_t ring_and_cross_png[] = {
-#embed "../../Examples/ring-and-cross.png"
+static const uint8_t s013_jpg[] = {
+#embed "../../Examples/shapes-eval/s013.jpg"
 };
 
-static const uint8_t shapes_png[] = {
-#embed "../../Examples/shapes.png"
+static const uint8_t s012_png[] = {
+#embed "../../Examples/shapes-eval/s012.png"
 };
 
-static const uint8_t square_jpg[] = {
-#embed "../../Examples/square.jpg"
+static const uint8_t s001_jpg[] = {
+#embed "../../Examples/shapes-eval/s001.jpg"
+};
+
+static const uint8_t s062_png[] = {
+#embed "../../Examples/shapes-eval/s062.png"
+};
+
+static const uint8_t m008_0_png[] = {
+#embed "../../Examples/shapes-eval/m008_0.png"
+};
+
+static const uint8_t m008_1_png[] = {
+#embed "../../Examples/shapes-eval/m008_1.png"
+};
+
+static const uint8_t s007_png[] = {
+#embed "../../Examples/shapes-eval/s007.png"
+};
+
+static const uint8_t s004_jpg[] = {
+#embed "../../Examples/shapes-eval/s004.jpg"
 };
 
 #define ASSET(path, type, bytes) {path, type, bytes, sizeof(bytes)}
@@ -123,9 +143,14 @@ static const vl_web_asset assets[] = {
     ASSET("assets/turns.js", "text/javascript; charset=utf-8", turns_js),
     ASSET("assets/viewer.js", "text/javascript; charset=utf-8", viewer_js),
     ASSET("assets/examples/rings.png", "image/png", rings_png),
-    ASSET("assets/examples/ring-and-cross.png", "image/png", ring_and_cross_png),
-    ASSET("assets/examples/shapes.png", "image/png", shapes_png),
-    ASSET("assets/examples/square.jpg", "image/jpeg", square_jpg),
+    ASSET("assets/examples/s013.jpg", "image/jpeg", s013_jpg),
+    ASSET("assets/examples/s012.png", "image/png", s012_png),
+    ASSET("assets/examples/s001.jpg", "image/jpeg", s001_jpg),
+    ASSET("assets/examples/s062.png", "image/png", s062_png),
+    ASSET("assets/examples/m008_0.png", "image/png", m008_0_png),
+    ASSET("assets/examples/m008_1.png", "image/png", m008_1_png),
+    ASSET("assets/examples/s007.png", "image/png", s007_png),
+    ASSET("assets/examples/s004.jpg", "image/jpeg", s004_jpg),
 };
 
 size_t vl_web_count(void) { return sizeof assets / sizeof assets[0]; }

@@ -132,10 +132,11 @@ class App {
         }));
     }
 
+    /** Shows the end of the conversation, unless the user has gone up to read. */
     toEnd(isForced) {
         const place = $("#scroll");
-        const isNear = place.scrollHeight - place.scrollTop - place.clientHeight < 160;
-        if (isForced || isNear) place.scrollTop = place.scrollHeight;
+        if (isForced) this.isFollowing = true;
+        if (this.isFollowing) place.scrollTop = place.scrollHeight;
     }
 
     // Conversations.
@@ -513,6 +514,10 @@ class App {
             this.changed();
         });
         $("#new").addEventListener("click", () => this.begin());
+        const scroll = $("#scroll");
+        scroll.addEventListener("scroll", () => {
+            this.isFollowing = scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < 80;
+        }, { passive: true });
         $("#stop").addEventListener("click", () => this.stop());
         $("#open-sidebar").addEventListener("click", () => {
             const isShown = document.body.classList.toggle("show-sidebar");

@@ -4,18 +4,18 @@ import { h } from "./dom.js";
 import { t, language } from "./i18n.js";
 
 export const examples = [
-    { tag: "tagGrounding", files: ["shapes.png"], text: "<|grounding|>Describe the image." },
-    { tag: "tagLocate", files: ["ring-and-cross.png"], text: "Where is <|ref|>the purple ring<|/ref|>?" },
-    { tag: "tagCount", files: ["shapes.png"], text: "How many shapes are there?" },
+    { tag: "tagGrounding", files: ["s013.jpg"], text: "<|grounding|>What is in the image?" },
+    { tag: "tagLocate", files: ["s012.png"], text: "Where is <|ref|>the large red star<|/ref|>?" },
+    { tag: "tagCount", files: ["s001.jpg"], text: "How many squares are in the image?" },
     { tag: "tagChinese", files: ["rings.png"], text: "图中有几个圆环？" },
-    { tag: "tagColour", files: ["shapes.png"], text: "Which shape is green?" },
-    { tag: "tagCompare", files: ["shapes.png", "rings.png"], text: "Which image has more shapes?" },
-    { tag: "tagAbsent", files: ["shapes.png"], text: "Where is <|ref|>the orange star<|/ref|>?" },
-    { tag: "tagCount", files: ["square.jpg"], text: "Describe the image." },
+    { tag: "tagRead", files: ["s062.png"], text: "What word is written in the image?" },
+    { tag: "tagCompare", files: ["m008_0.png", "m008_1.png"], text: "This is image_1: <image 1>\nThis is image_2: <image 2>\nWhich image shows a purple circle?" },
+    { tag: "tagAbsent", files: ["s007.png"], text: "Where is <|ref|>the green ring<|/ref|>?" },
+    { tag: "tagColour", files: ["s004.jpg"], text: "What color is the ring?" },
 ];
 
 /** A question as people read it, without its tags. */
-export const readable = (text) => text.replace(/<\|(?:\/?ref|grounding)\|>/g, "");
+export const readable = (text) => text.replace(/^This is image_\d: <image \d>\n/gm, "").replace(/<\|(?:\/?ref|grounding)\|>/g, "");
 
 export function drawGallery(place, run) {
     place.replaceChildren(...examples.map((example) =>
