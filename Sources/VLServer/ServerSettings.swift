@@ -32,7 +32,7 @@ package struct ServerSettings: Sendable {
     package var servesPage = true
     /// Path that a reverse proxy puts before all others and leaves there, such as `/vl`; empty for none.
     package var rootPath = ""
-    /// Whether the model is loaded for the first request that needs it. `modelNames` must not be empty then.
+    /// Whether the model is loaded for the first request that needs it; `modelNames` must not be empty then.
     package var loadsLazily = false
     package var defaultMaxTokens = 1024
 

@@ -221,8 +221,11 @@ def check_files(b, p, _):
     source = "".join(file.read_text() for kind, file in listed.values() if not kind.startswith("image/") or "svg" in kind)
     outside = [u for u in re.findall(r"(?:src|href|url|import|fetch)\W{1,4}(https?://[^\"'\s)]+)", source)]
     yield "nothing is loaded from elsewhere, and nothing is read as markup", not outside and "innerHTML" not in source and "insertAdjacentHTML" not in source
+    # The best of some: another program on the machine is no reason to fail.
     best = 1e9
-    for _ in range(5):
+    for _ in range(12):
+        if best < 100:
+            break
         b.driver.get("about:blank")
         b.driver.get(p.url + "/")
         b.until(lambda: b.js("return performance.getEntriesByName('first-contentful-paint').length > 0"))
@@ -501,7 +504,7 @@ def check_hostile(b, url, _):
     yield "labels are no markup in SVG, and no formulas in CSV", "<script" not in svg and "&lt;script" in svg and "\"'=HYPERLINK" in svg
     for word, sentence, holds in [
         ("table", "a table of 5,000 rows is cut", lambda: len(b.all(".turn.model:last-child tr")) <= 101 and "4,900" in b.all(".turn.model")[-1].text and "after" in b.all(".turn.model")[-1].text),
-        ("wide", "one of 400 columns scrolls in its place", lambda: b.js("return document.documentElement.scrollWidth <= innerWidth && document.querySelector('#scroll').scrollWidth <= document.querySelector('#scroll').clientWidth")),
+        ("wide", "one of 400 columns scrolls in its place", lambda: b.js("const s = document.querySelector('#scroll'); return document.documentElement.scrollWidth <= innerWidth && s.scrollWidth <= s.clientWidth && document.querySelector('.turn.model .table') !== null")),
         ("rtl", "overrides of direction are shown, not obeyed", lambda: "U+202E" in b.all(".turn.model .text")[-1].text and "detrever" in b.all(".turn.model .text")[-1].text and "U+0007" in b.all(".turn.model .text")[-1].text),
         ("deep", "deep nesting ends", lambda: b.js("let n = 0, e = [...document.querySelectorAll('.turn.model:last-child .text *')].map((x) => { let d = 0; while (x = x.parentElement) d++; return d; }); return Math.max(...e)") < 60),
         ("long", "an answer of 600,000 characters is cut", lambda: "the answer is very long" in b.all(".turn.model")[-1].text),
@@ -515,7 +518,8 @@ def check_hostile(b, url, _):
     b.ask("rich")
     made = b.js("const t = document.querySelector('.turn.model .text'); return ['h3', 'strong', 'em', 'code', 'a', 'table td', 'ol ul li', 'pre code', 'math mfrac', 'math msqrt', 'math munderover, math msubsup', 'blockquote'].filter((s) => !t.querySelector(s))")
     yield f"Markdown and formulas are rendered {made or ''}", not made
-    yield "no error was logged", not [l for l in b.driver.get_log("browser") if l["level"] == "SEVERE" and "favicon" not in l["message"]]
+    logged = [line["message"] for line in b.driver.get_log("browser") if line["level"] == "SEVERE"]
+    yield f"no error was logged {logged[:3] or ''}", not logged
 
 
 def check_errors(b, url, fake):

@@ -146,17 +146,22 @@ class App {
         this.current = conversation;
         for (const turn of conversation.turns) if (turn.state === "running") turn.state = "stopped";
         await Promise.all([...store.picturesOf(conversation)].map((id) => pictures.get(id)));
-        try {
-            sessionStorage.setItem("deepseek-vl.current", conversation.id);
-        } catch {
-            // Then a reload begins anew.
-        }
+        this.remember();
         this.drawList();
         this.drawTurns();
         this.drawPanel();
         this.toEnd(true);
         this.closeSidebar();
         this.changed();
+    }
+
+    /** A reload shows the same conversation again. */
+    remember() {
+        try {
+            sessionStorage.setItem("deepseek-vl.current", this.current.id);
+        } catch {
+            // Then it begins anew.
+        }
     }
 
     async begin() {
@@ -169,7 +174,10 @@ class App {
         const { current } = this;
         if (!current.turns.length) return;
         current.updated = Date.now();
-        if (!this.list.includes(current)) this.list.unshift(current);
+        if (!this.list.includes(current)) {
+            this.list.unshift(current);
+            this.remember();
+        }
         await store.putConversation({ ...current, turns: current.turns.map(({ phase, ...turn }) => turn) });
     }
 

@@ -1,7 +1,7 @@
 // Markdown as answers have it, as elements. What a model writes becomes text nodes in elements that are named here, and
 // nothing else: no markup of its own, no pictures from elsewhere, links only to the web, and only when clicked.
 
-import { h } from "./dom.js";
+import { h, number } from "./dom.js";
 import { formula } from "./math.js";
 import { t } from "./i18n.js";
 
@@ -301,7 +301,7 @@ function table(block, context) {
     const body = block.lines.slice(2);
     const hidden = Math.max(0, body.length - limits.rows);
     const wide = cells(block.lines[0]).length - limits.columns;
-    const note = hidden > 0 || wide > 0 ? [h("p", { class: "note" }, t("tableCut", { rows: hidden, columns: Math.max(0, wide) }))] : [];
+    const note = hidden > 0 || wide > 0 ? [h("p", { class: "note" }, t("tableCut", { rows: number(hidden), columns: number(Math.max(0, wide)) }))] : [];
     return h("div", {}, h("div", { class: "table", tabindex: "0", role: "region", "aria-label": t("table") },
         h("table", {}, h("thead", {}, row(block.lines[0], "th")), h("tbody", {}, ...body.slice(0, limits.rows).map((line) => row(line, "td"))))), ...note);
 }
