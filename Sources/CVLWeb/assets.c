@@ -119,7 +119,8 @@ static const uint8_t s004_jpg[] = {
 #embed "../../Examples/shapes-eval/s004.jpg"
 };
 
-#define ASSET(path, type, bytes) {path, type, bytes, sizeof(bytes)}
+#define ASSET(path, type, bytes)                                                                                       \
+    { path, type, bytes, sizeof(bytes) }
 
 static const vl_web_asset assets[] = {
     ASSET("", "text/html; charset=utf-8", index_html),

@@ -299,6 +299,7 @@ def check_chat(b, p, shots):
     legend = [(e.find_element(By.CSS_SELECTOR, "span").text, e.find_element(By.CSS_SELECTOR, "small").text) for e in b.all(".legend button")]
     yield "with label and confidence", legend == [(x["label"], f"{round(x['confidence'] * 100)}%") for x in message["grounding"]]
     b.js("document.querySelector('#scroll').scrollTop = 0")
+    ActionChains(b.driver).move_to_element(b.one("#title")).perform()
     b.shot(shots, "boxes.png")
     b.scheme("dark")
     b.shot(shots, "boxes-dark.png")
@@ -418,7 +419,7 @@ def check_chat(b, p, shots):
         b.until(lambda: not b.all(".turn"))
     yield f"all {count} examples run with one click", answered == count >= 6
     b.click("#language")
-    yield "the page speaks Chinese", b.text("#new") == "新对话" and b.js("return document.documentElement.lang") == "zh"
+    yield "the page speaks Chinese", "图中有几个正方形？" in b.text("#gallery") and b.text("#new") == "新对话" and b.js("return document.documentElement.lang") == "zh"
     b.shot(shots, "start-chinese.png")
     yield "and is accessible in it", report(b.complaints())
     b.driver.refresh()
@@ -468,7 +469,8 @@ def check_access(b, p, shots):
     b.settled()
     time.sleep(0.3)
     fits.append(wide())
-    b.js("document.querySelector('#scroll').scrollTop = 0")
+    b.js("document.querySelector('#scroll').scrollTop = 160")
+    ActionChains(b.driver).move_to_element(b.one("#title")).perform()
     b.shot(shots, "phone.png")
     b.attach(SHAPES, RINGS)
     b.until(lambda: b.text("#plan-text") != "")
@@ -518,6 +520,15 @@ def check_hostile(b, url, _):
     b.ask("rich")
     made = b.js("const t = document.querySelector('.turn.model .text'); return ['h3', 'strong', 'em', 'code', 'a', 'table td', 'ol ul li', 'pre code', 'math mfrac', 'math msqrt', 'math munderover, math msubsup', 'blockquote'].filter((s) => !t.querySelector(s))")
     yield f"Markdown and formulas are rendered {made or ''}", not made
+    wanted = [
+        (r"\sum\limits_{i=1}^{N} x_i", "munderover"), (r"\begin{pmatrix} a & b \\ c & d \end{pmatrix}", "mtr + mtr"),
+        (r"\left( \frac{1}{2} \right)^2", "msup mfrac"), (r"\sqrt[3]{x}", "mroot"), (r"\hat{y}", "mover"), (r"\text{if } x", "mtext"),
+        ("a_1^2", "msubsup"), (r"\frac{1}{2", "mfrac"), (r"\unknown{x}", "mtext"), ("}", "mrow"), (r"\lim_{h \to 0} f", "munder"),
+        ("{" * 3000, ":scope > code"), ("x" * 9000, ":scope > code"),
+    ]
+    made = b.module("""const { formula } = await import(new URL('assets/math.js', document.baseURI));
+        return args[0].filter(([source, selector]) => { const place = document.createElement('div'); place.append(formula(source, true)); return !place.querySelector(selector); })""", wanted)
+    yield f"formulas become MathML, whole or broken {made or ''}", made == []
     logged = [line["message"] for line in b.driver.get_log("browser") if line["level"] == "SEVERE"]
     yield f"no error was logged {logged[:3] or ''}", not logged
 
@@ -539,6 +550,15 @@ def check_errors(b, url, fake):
     b.driver.refresh()
     b.until(lambda: b.js("return document.documentElement.dataset.ready") == "yes")
     yield "what was stopped survives a reload", "word3" in b.all(".turn.model .text")[1].text
+    b.click("#new")
+    b.attach(SHAPES, RINGS)
+    b.type("boxes early")
+    b.send()
+    early = b.until(lambda: b.all(".grounded rect.line"), 5)
+    yield "boxes appear while the answer streams, on the picture that the server names", bool(early) and (
+        b.js("return document.documentElement.dataset.busy") == "yes" and b.js("return document.querySelector('.grounded img').alt") == "rings.png"
+        and len(b.all(".grounded")) == 1 and b.text(".legend small") == "88%" and b.text(".text .ref.linked") == "one")
+    b.settled()
     for words, expected in [
         ("queue full", "its queue is full. Try again in 7 seconds"), ("too fast", "Try again in 30 seconds"),
         ("refuse picture", "cannot use a picture: image 1: expected a PNG"), ("server gone", "connection broke"),
@@ -563,6 +583,16 @@ def check_errors(b, url, fake):
     ranges = b.js("return [...document.querySelectorAll('#panel input[type=range]')].map((r) => [r.id.slice(2), r.min, r.max, r.step])")
     yield "and their ranges kept", sorted(map(tuple, ranges)) == sorted([
         ("temperature", "0", "1", "0.1"), ("topP", "0", "1", "0.05"), ("repetition", "0", "2", "0.1"), ("maxTokens", "0", "4096", "8"), ("maxHistory", "0", "8192", "128")])
+    placed = b.module("""const { parts } = await import(new URL('assets/messages.js', document.baseURI));
+        return [['compare <image 2> with <image>', ['A', 'B']], ['what is it?', ['A', 'B']], ['<image>\\n<image>\\nboth <image>', ['A', 'B']], ['<image 2> <image 2>', ['A', 'B']]].map(([text, ids]) => parts(text, ids).map((p) => p.picture || p.text.trim()))""")
+    yield "pictures stand where the text mentions them, the others in front", placed == [
+        ["compare", "B", "with", "A"], ["A", "B", "what is it?"], ["A", "B", "both"], ["A", "B", "image 2"]]
+    b.set(maxHistory=4096)
+    b.click("#new")
+    b.ask("first <image 2> then <image 1> echo", SHAPES, RINGS)
+    sent = [body for path, body in fake.seen if path == "/v1/chat/completions"][-1]["messages"][-1]["content"]
+    yield "and so they are sent", [part["image_url"]["url"] if part["type"] == "image_url" else part["text"].strip() for part in sent] == [
+        "first", data_url(RINGS), "then", data_url(SHAPES), "echo"]
     fake.shutdown()
     fake.server_close()
     b.ask("anyone there?")

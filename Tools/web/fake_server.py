@@ -162,6 +162,11 @@ class Handler(BaseHTTPRequestHandler):
             if "script" in text and pictures:
                 delta(grounding=[{"label": "<b onmouseover=\"window.hacked=10\">label</b>", "image": pictures - 1, "box": [10, 10, 500, 500],
                                   "pixels": [1, 1, 60, 28], "stored_pixels": [1, 1, 60, 28], "confidence": 0.5}])
+            if "boxes early" in text:
+                delta(content="Here is <|ref|>one<|/ref|><|det|>[[0, 0, 499, 999]]<|/det|> and")
+                delta(grounding=[{"label": "one", "image": pictures - 1, "box": [0, 0, 499, 999], "pixels": [0, 0, 56, 128], "stored_pixels": [0, 0, 56, 128], "confidence": 0.875}])
+                time.sleep(2)
+                delta(content=" more.")
             if "bad boxes" in text:
                 delta(grounding=[{"label": 5, "image": "x", "pixels": "y"}, {"label": "far", "image": 99, "box": [0, 0, 1, 1], "pixels": [0, 0, 9, 9]},
                                  None, {"label": "far", "image": 0, "box": [0, 0, 999, 999], "pixels": [-1e9, -1e9, 1e9, 1e9], "confidence": None}])

@@ -38,6 +38,7 @@ class App {
         const isKept = await store.open();
         if (!isKept) toast(t("notKept"));
         this.list = await store.conversations();
+        store.sweep();
         const wanted = location.hash.slice(1) || sessionStorage.getItem("deepseek-vl.current");
         const found = this.list.find((one) => one.id === wanted);
         if (found) await this.show(found);
@@ -170,15 +171,14 @@ class App {
         $("#question").focus();
     }
 
-    async save() {
-        const { current } = this;
-        if (!current.turns.length) return;
-        current.updated = Date.now();
-        if (!this.list.includes(current)) {
-            this.list.unshift(current);
+    async save(conversation = this.current) {
+        if (!conversation.turns.length) return;
+        conversation.updated = Date.now();
+        if (!this.list.includes(conversation)) {
+            this.list.unshift(conversation);
             this.remember();
         }
-        await store.putConversation({ ...current, turns: current.turns.map(({ phase, ...turn }) => turn) });
+        await store.putConversation({ ...conversation, turns: conversation.turns.map(({ phase, ...turn }) => turn) });
     }
 
     async remove(conversation) {
@@ -187,12 +187,10 @@ class App {
         this.list = this.list.filter((one) => one !== conversation);
         if (isShown) await this.begin();
         else this.drawList();
-        let isBack = false;
         this.offerUndo(t("deleted"), async () => {
-            isBack = true;
             this.list.unshift(conversation);
             await this.show(conversation);
-        }, async () => { if (!isBack) await store.removeConversation(conversation.id); });
+        }, () => store.removeConversation(conversation.id));
     }
 
     /** Says what was done, and takes it back on request. */
@@ -200,12 +198,18 @@ class App {
         const place = $("#toast");
         toast(text);
         let isDone = false;
+        const end = () => {
+            if (!isDone) settle?.();
+            isDone = true;
+            removeEventListener("pagehide", end);
+        };
         place.append(h("button", { type: "button", onclick: async () => {
             isDone = true;
             place.hidden = true;
             await undo();
         } }, t("undo")));
-        if (settle) setTimeout(() => { if (!isDone) settle(); }, 5000);
+        setTimeout(end, 5000);
+        addEventListener("pagehide", end);
     }
 
     pictureCount() {
@@ -324,7 +328,7 @@ class App {
                 draw();
                 if (performance.now() - saved > 1500) {
                     saved = performance.now();
-                    this.save();
+                    this.save(current);
                 }
             });
             turn.state = "done";
@@ -333,6 +337,7 @@ class App {
             else {
                 turn.state = "failed";
                 turn.error = { code: error.code || "other", message: String(error.message || error), retryAfter: error.retryAfter || 0 };
+                if (error.code === "model_not_found") this.connect();
                 if (error.code === "invalid_api_key") this.askKey(true).then(() => this.connect());
             }
         }
@@ -351,10 +356,7 @@ class App {
             this.changed();
         }
         announce(turn.state === "stopped" ? t("stopped") : turn.state === "done" ? t("answered") + ". " + readable(turn.text).replace(/<\|det\|>.*?<\|\/det\|>/g, "") : "");
-        const shown = this.current;
-        this.current = current;
-        await this.save();
-        this.current = shown;
+        await this.save(current);
         this.drawList();
     }
 
@@ -424,14 +426,11 @@ class App {
         if (place < 0) return;
         current.turns = current.turns.slice(0, place);
         if (current.turns.length) await this.save();
-        else {
-            this.list = this.list.filter((one) => one !== current);
-            await store.putConversation({ ...current, turns: [] });
-        }
+        else this.list = this.list.filter((one) => one !== current);
         this.drawTurns();
         this.drawList();
         this.changed();
-        this.offerUndo(t("deleted"), async () => this.restore(current, before));
+        this.offerUndo(t("deleted"), () => this.restore(current, before), () => current.turns.length || store.removeConversation(current.id));
         $("#question").focus();
     }
 

@@ -231,8 +231,7 @@ export class Composer {
             $("#meter i").style.width = Math.min(100, (100 * plan.prompt_tokens) / plan.context) + "%";
             const answer = Math.min(settings.maxTokens || plan.context_left, plan.context_left);
             $("#meter b").style.width = Math.max(0, Math.min(100, (100 * answer) / plan.context)) + "%";
-            $("#plan-text").textContent = t("planTokens", { tokens: number(plan.prompt_tokens), context: number(plan.context) });
-            $("#plan").title = t("planLeft", { left: number(plan.context_left) });
+            $("#plan-text").textContent = t("planTokens", { tokens: number(plan.prompt_tokens), left: number(plan.context_left), context: number(plan.context) });
             const images = plan.images;
             if (plan.context_left < 16) advice.push(["warn", t("adviceFull")]);
             else if (settings.maxTokens && plan.context_left < Math.min(settings.maxTokens, plan.context / 8)) advice.push(["warn", t("adviceShort", { left: number(plan.context_left) })]);

@@ -126,6 +126,7 @@ class Inline {
             case "*":
                 if (rest("***")) return this.between(at, "***", (inner) => h("strong", {}, h("em", {}, ...this.inner(inner))));
                 if (rest("**")) return this.between(at, "**", (inner) => h("strong", {}, ...this.inner(inner)));
+                if (/\w/.test(text[at - 1] || "") && /\d/.test(text[at + 1] || "")) return null;
                 return this.between(at, "*", (inner) => h("em", {}, ...this.inner(inner)));
             case "_":
                 if (/[\p{L}\p{N}]/u.test(text[at - 1] || "")) return null;

@@ -112,7 +112,8 @@ class Parser {
         let sup = null;
         for (;;) {
             const token = this.peek();
-            if (token === "_" && !sub) {
+            if (token === "\\limits" || token === "\\nolimits") this.next();
+            else if (token === "_" && !sub) {
                 this.next();
                 sub = this.group();
             } else if (token === "^" && !sup) {
@@ -124,6 +125,13 @@ class Parser {
                 sup = m("mo", {}, primes);
             } else break;
         }
+        const node = this.withScripts(base, sub, sup);
+        // The name of a function stands apart from what follows, unless that is in brackets.
+        if (base.getAttribute("class") !== "name" || [undefined, "(", "[", "\\left", "}", "&", "\\\\", ",", ")"].includes(this.peek())) return node;
+        return m("mrow", {}, node, m("mspace", { width: "0.17em" }));
+    }
+
+    withScripts(base, sub, sup) {
         if (!sub && !sup) return base;
         const isBelow = base.getAttribute("data-limits") === "yes";
         const names = isBelow ? ["munder", "mover", "munderover"] : ["msub", "msup", "msubsup"];
@@ -184,7 +192,7 @@ class Parser {
         if (name in letters) return m("mi", {}, letters[name]);
         if (name in operators) return m("mo", { stretchy: "false" }, operators[name]);
         if (name in large) return m("mo", name.includes("int") ? {} : { "data-limits": "yes", movablelimits: "false" }, large[name]);
-        if (functions.has(name)) return m("mi", below.has(name) ? { "data-limits": "yes" } : {}, name.replace(/^arg(?=m)/, "arg "));
+        if (functions.has(name)) return m("mi", { class: "name", ...(below.has(name) ? { "data-limits": "yes" } : {}) }, name.replace(/^arg(?=m)/, "arg "));
         if (name in spaces) return m("mspace", { width: spaces[name] });
         if (name in accents) return m("mover", { accent: "true" }, this.group(), m("mo", { stretchy: /^(wide|over)/.test(name) ? "true" : "false" }, accents[name]));
         if (name.replace("*", "") in variants) {
@@ -201,7 +209,7 @@ class Parser {
                 this.next();
                 return m("mroot", {}, this.group(), index);
             }
-            case "text": case "textbf": case "textit": case "textrm": case "mbox": return m("mtext", {}, this.raw());
+            case "text": case "textbf": case "textit": case "textrm": case "mbox": return m("mtext", {}, this.raw().replace(/^ | $/g, "\u00a0"));
             case "left": {
                 const open = this.delimiter();
                 const list = this.list(["\\right"]);

@@ -46,7 +46,7 @@ export async function add(blob, name) {
             // Not to be read here: the server says what it thinks of it.
         }
     }
-    const picture = { id: uid(), name: name || "picture", type: blob.type || "application/octet-stream", blob, wasShrunk, ...(await measure(blob)) };
+    const picture = { id: uid(), name: name || "picture", type: blob.type || "application/octet-stream", added: Date.now(), blob, wasShrunk, ...(await measure(blob)) };
     kept.set(picture.id, picture);
     await store.putPicture(picture);
     return picture;

@@ -46,6 +46,17 @@ export const conversations = async () => (await all("conversations")).sort((a, b
 export const putPicture = (value) => put("pictures", value);
 export const getPicture = async (id) => (await get("pictures", id)) ?? memory.pictures.get(id);
 
+/** Removes pictures that no conversation shows, but for those of the last day: another tab may be using them. */
+export async function sweep() {
+    const shown = new Set((await all("conversations")).flatMap((item) => [...picturesOf(item)]));
+    const ids = await run("pictures", "readonly", (s) => s.getAllKeys(), (m) => [...m.keys()]);
+    for (const id of ids) {
+        if (shown.has(id)) continue;
+        const picture = await get("pictures", id);
+        if (!(Date.now() - picture?.added < 86400000)) await remove("pictures", id);
+    }
+}
+
 /** The ids of the pictures that a conversation shows. */
 export const picturesOf = (conversation) => new Set(conversation.turns.flatMap((turn) => turn.pictures || []));
 
