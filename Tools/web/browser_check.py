@@ -53,7 +53,11 @@ class Program:
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen([binary, command, "--port", "0", "--threads", "2", "--cache-memory", "64", *options], stdout=subprocess.PIPE, stderr=self.log, text=True)
         line = self.process.stdout.readline()
-        self.url = re.search(r"http://\S+", line).group(0).rstrip("/")
+        found = re.search(r"http://\S+", line)
+        if not found:
+            self.log.seek(0)
+            sys.exit(f"browser_check: the program does not listen: {line}{self.log.read().decode()}")
+        self.url = found.group(0).rstrip("/")
         self.port = int(self.url.rsplit(":", 1)[1])
 
     def end(self):

@@ -205,6 +205,8 @@ def start(port=0, upstream=None):
     """A server on a thread of its own; its address is `server.server_address`."""
     handler = type("PageHandler", (Handler,), {"upstream": upstream, "files": assets(), "policy": policy()})
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    # A browser that hangs up is no news.
+    server.handle_error = lambda *arguments: None
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server

@@ -292,6 +292,7 @@ class App {
         const start = performance.now();
         let first = 0;
         let last = 0;
+        let pieces = 0;
         let saved = start;
         const draw = () => {
             if (run.frame || this.running !== run) return;
@@ -320,6 +321,7 @@ class App {
                         if (!first) first = last;
                         turn.phase = { name: "writing" };
                         turn.text += choice.delta.content;
+                        pieces++;
                     }
                     if (choice.delta?.grounding) turn.boxes.push(...choice.delta.grounding.filter(isBox));
                     if (choice.delta?.grounding_problems) turn.problems.push(...choice.delta.grounding_problems.map(String));
@@ -342,7 +344,8 @@ class App {
             }
         }
         clearInterval(watch);
-        const count = turn.usage?.completion_tokens || 0;
+        // An answer that was stopped has no usage; its pieces are its tokens, nearly.
+        const count = turn.usage?.completion_tokens || pieces;
         turn.timing = first ? { first: (first - start) / 1000, total: (performance.now() - start) / 1000, speed: count > 1 && last > first ? ((count - 1) * 1000) / (last - first) : 0 } : undefined;
         delete turn.phase;
         cancelAnimationFrame(run.frame);

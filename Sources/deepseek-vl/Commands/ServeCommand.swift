@@ -262,8 +262,10 @@ struct ServeCommand: ParsableCommand {
                         let name = host.contains(":") ? "[\(host)]" : host
                         Terminal.output("listening at \(isSecure ? "https" : "http")://\(name):\(port)\n")
                         if let page {
+                            // Where a server that listens everywhere is found from this machine.
+                            let near = ["0.0.0.0", "[::]"].contains(name) ? "localhost" : name
                             Terminal.note(
-                                "the page is at \(isSecure ? "https" : "http")://\(name):\(port)\(page)/"
+                                "the page is at \(isSecure ? "https" : "http")://\(near):\(port)\(page)/"
                             )
                         }
                     case .draining(let open): Terminal.note("ending: \(open) requests are open")
