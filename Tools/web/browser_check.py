@@ -258,6 +258,18 @@ def check_chat(b, p, shots):
     b.click("#open-panel")
     b.shot(shots, "plan.png")
     b.click("#close-panel")
+    with tempfile.NamedTemporaryFile(suffix=".jpg") as turned:
+        # The same picture, said to be on its side.
+        jpeg = (EXAMPLES / "square.jpg").read_bytes()
+        exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+        turned.write(jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:])
+        turned.flush()
+        b.attach(turned.name)
+        seen = b.js("const i = [...document.querySelectorAll('#thumbs img')].at(-1); return [i.naturalWidth, i.naturalHeight]")
+        url = "data:image/jpeg;base64," + base64.b64encode(Path(turned.name).read_bytes()).decode()
+        told = post(p.url + "/v1/plan", {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]})["images"][0]
+        yield "a photo on its side is upright here and there", seen == [told["width"], told["height"]] and seen[0] != seen[1]
+        b.all("#thumbs .remove")[-1].click()
     names = lambda: [o.get_attribute("title") for o in b.all("#thumbs .open")]
     b.one("#thumbs .open").send_keys(Keys.ALT + Keys.ARROW_RIGHT)
     yield "the keyboard reorders pictures", names() == ["rings.png", "shapes.png"]
@@ -556,6 +568,13 @@ def check_errors(b, url, fake):
     yield "what was stopped survives a reload", "word3" in b.all(".turn.model .text")[1].text
     b.click("#new")
     b.attach(SHAPES, RINGS)
+    b.type("progress")
+    b.send()
+    told = [bool(b.until(lambda: words in b.text(".progress"), 5)) for words in ("Looking at picture 1 of 2", "Looking at picture 2 of 2", "Reading: 50 of 100 tokens")]
+    yield "progress of pictures and prompt is shown", told == [True] * 3
+    b.settled()
+    b.click("#new")
+    b.attach(SHAPES, RINGS)
     b.type("boxes early")
     b.send()
     early = b.until(lambda: b.all(".grounded rect.line"), 5)
@@ -634,13 +653,15 @@ def check_options(b, binary):
             b.ask("How many squares are there?", SHAPES)
             yield "the right one opens", b.text(".turn.model .text") != ""
             yield "and is kept for this tab", b.js("return sessionStorage.getItem('deepseek-vl.key')") == "sesame" and b.js("return localStorage.length === 0 || !JSON.stringify(localStorage).includes('sesame')")
-    with running(binary, "--lazy_load", "--chunk_size", "64", "--root_path", "/vl", "--ip", "127.0.0.1") as p:
+    model = ("--model_name", "deepseek-ai/deepseek-vl2-tiny", "--local_path", str(ROOT / "Models/shapes-vl2"))
+    with running(binary, *model, "--lazy_load", "--chunk_size", "64", "--root_path", "/vl", "--ip", "127.0.0.1") as p:
         state = lambda: json.loads(urllib.request.urlopen(p.url + "/health").read())["status"]
         yield "a lazy server listens without a model", state() == "unloaded"
         b.open(p.url + "/vl/")
         yield "the page is there, below the path of a proxy", "loaded for the first question" in b.one("#card").get_attribute("textContent")
         b.attach(SHAPES)
         time.sleep(0.7)
+        yield "with the name that was given", b.text("#model-name") == "deepseek-vl2-tiny"
         yield "looking at it loads nothing", state() == "unloaded"
         b.type("How many shapes are there?")
         b.send()

@@ -142,10 +142,13 @@ class Handler(BaseHTTPRequestHandler):
 
         try:
             delta(role="assistant", content="")
+            pause = 0.7 if "progress" in text else 0
             for done in range(1, pictures + 1):
                 send({"choices": [], "progress": {"index": 0, "phase": "pictures", "done": done, "total": pictures}})
+                time.sleep(pause)
             for done in (0, 50, 100):
                 send({"choices": [], "progress": {"index": 0, "phase": "prefill", "done": done, "total": 100, "cached_tokens": 0}})
+                time.sleep(pause)
             if "server gone" in text:
                 delta(content="The first half of")
                 time.sleep(0.2)

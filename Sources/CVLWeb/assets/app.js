@@ -399,6 +399,8 @@ class App {
         await this.settled();
         if (this.current.turns.at(-1)?.role !== "assistant") return;
         this.current.turns.pop();
+        // Asked again, an example follows the settings, too.
+        delete this.current.turns.at(-1).exact;
         await this.answer();
     }
 
@@ -411,7 +413,7 @@ class App {
         const lost = current.turns.length - place - 2;
         current.turns = current.turns.slice(0, place);
         if (lost > 0) this.offerUndo(t("removeTurn"), async () => this.restore(current, before));
-        await this.ask({ ...turn, id: uid(), text: text.trim() });
+        await this.ask({ id: uid(), role: "user", text: text.trim(), pictures: turn.pictures });
     }
 
     async restore(conversation, turns) {

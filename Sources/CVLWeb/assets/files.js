@@ -36,6 +36,12 @@ function boxOf(box) {
     return { label: text(box.label, 500), image: integer(box.image), box: box.box, pixels: box.pixels, confidence: Number.isFinite(box.confidence) ? box.confidence : null };
 }
 
+function usageOf(usage) {
+    if (!usage) return undefined;
+    const cached = usage.prompt_tokens_details?.cached_tokens;
+    return { prompt_tokens: integer(usage.prompt_tokens), completion_tokens: integer(usage.completion_tokens), prompt_tokens_details: cached === undefined ? undefined : { cached_tokens: integer(cached) } };
+}
+
 /** Reads a file into the store and says how many conversations it had. Nothing of it is trusted; all get new names. */
 export async function fromFile(file) {
     const value = JSON.parse(await file.text());
@@ -55,6 +61,8 @@ export async function fromFile(file) {
                 id: uid(), role: "assistant", text: text(turn.text), state: turn.state === "done" ? "done" : "stopped", finish: text(turn.finish, 20), model: text(turn.model, 200),
                 boxes: (Array.isArray(turn.boxes) ? turn.boxes : []).slice(0, 1000).map(boxOf).filter(Boolean),
                 problems: (Array.isArray(turn.problems) ? turn.problems : []).slice(0, 50).map((problem) => text(problem, 500)),
+                usage: usageOf(turn.usage),
+                timing: Number.isFinite(turn.timing?.first) ? { first: turn.timing.first, speed: Number.isFinite(turn.timing.speed) ? turn.timing.speed : 0 } : undefined,
                 // Places count, so a picture that is missing stays a place.
                 sent: (Array.isArray(turn.sent) ? turn.sent : []).map((id) => ids.get(id) || ""),
             }];
