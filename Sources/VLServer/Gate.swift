@@ -28,15 +28,15 @@ struct GateContext: RequestContext {
 struct Gate: HTTPResponder {
     typealias Context = GateContext
 
-    let lobby: Lobby
+    let service: Lobby
     let settings: ServerSettings
     let keys: APIKeys
     let rates: Mutexed<RateLimit>?
     let logger: Logger
 
-    init(_ lobby: Lobby, _ logger: Logger) {
-        self.lobby = lobby
-        settings = lobby.settings
+    init(_ service: Lobby, _ logger: Logger) {
+        self.service = service
+        settings = service.settings
         keys = APIKeys(settings.keys)
         rates = settings.requestsPerMinute.map { Mutexed(RateLimit(perMinute: $0)) }
         self.logger = logger
@@ -47,24 +47,20 @@ struct Gate: HTTPResponder {
         context.requestID = "req_" + Service.randomID()
         let clock = ContinuousClock()
         let start = clock.now
-        lobby.metrics.begin()
+        service.metrics.begin()
         var response: Response
         var route = "none"
         do {
-            let (found, path) = try find(request)
+            let found = try find(request)
             route = found.path
             try admit(request, &context, found)
             if request.method == .options {
                 response = Response(status: .noContent)
-            } else if found.isPage {
-                response = try WebPage.response(path, request)
-            } else if let early = lobby.answer(found) {
-                response = early
             } else {
-                response = try await lobby.service().answer(found, request, context)
+                response = try await service.answer(found, request, context)
             }
         } catch let error as HTTPParserError {
-            lobby.metrics.end()
+            service.metrics.end()
             throw error
         } catch {
             response = refusal(APIError.wrapping(error), context)
@@ -73,7 +69,7 @@ struct Gate: HTTPResponder {
         if let sniff = HTTPField.Name("X-Content-Type-Options") { response.headers[sniff] = "nosniff" }
         addOrigin(request, &response)
         let status = response.status.code
-        lobby.metrics.count(route, status)
+        service.metrics.count(route, status)
         let time = clock.now - start
         // Never what was asked or answered.
         logger.info(
@@ -85,7 +81,7 @@ struct Gate: HTTPResponder {
                     "\(Int(Double(time.components.seconds) * 1000 + Double(time.components.attoseconds) / 1e15))",
             ]
         )
-        let metrics = lobby.metrics
+        let metrics = service.metrics
         let body = response.body
         response.body = ResponseBody(contentLength: body.contentLength) { writer in
             // A stream is open until its last byte is written.
@@ -97,13 +93,13 @@ struct Gate: HTTPResponder {
 
     // MARK: Routes
 
-    private func find(_ request: Request) throws(APIError) -> (Route, path: String) {
-        let path = WebPage.path(request.uri.path, below: settings.rootPath)
-        let matches = Route.allCases.filter { $0.matches(path) && (settings.servesPage || !$0.isPage) }
+    private func find(_ request: Request) throws(APIError) -> Route {
+        let path = request.uri.path
+        let matches = Route.allCases.filter { $0.matches(path) }
         guard !matches.isEmpty else {
             throw APIError(404, "there is nothing at this path", code: "unknown_url")
         }
-        if request.method == .options, !settings.origins.isEmpty { return (matches[0], path) }
+        if request.method == .options, !settings.origins.isEmpty { return matches[0] }
         let method = request.method == .head ? HTTPRequest.Method.get : request.method
         guard let route = matches.first(where: { $0.method == method }) else {
             var error = APIError(405, "this path takes other methods", code: "method_not_allowed")
@@ -111,7 +107,7 @@ struct Gate: HTTPResponder {
             error.closes = true
             throw error
         }
-        return (route, path)
+        return route
     }
 
     // MARK: Admission
@@ -240,9 +236,8 @@ enum Route: String, CaseIterable {
 
     var method: HTTPRequest.Method { rawValue.hasPrefix("POST") ? .post : .get }
     var path: String { String(rawValue.drop { $0 != "/" }) }
-    /// Whether it is a file of the web page.
+    /// Whether it is a file of the web page, which tells nothing itself; what it asks for is asked with a key.
     var isPage: Bool { self == .page || self == .assets }
-    /// The page itself tells nothing; what it asks for is asked with a key.
     var needsKey: Bool { self != .health && !isPage }
 
     func matches(_ wanted: String) -> Bool {

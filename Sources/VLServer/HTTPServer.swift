@@ -31,11 +31,15 @@ package enum ServerError: Error, CustomStringConvertible {
 
 /// The HTTP server around an engine.
 package final class HTTPServer: Sendable {
-    private let lobby: Lobby
+    /// Loads a model, telling how many of its layers are there.
+    package typealias Load =
+        @Sendable (_ onLayer: @escaping @Sendable (Int, Int) -> Void) async throws -> ServingEngine
+
+    private let service: Lobby
     private let logger: Logger
 
     package init(_ engine: ServingEngine, _ settings: ServerSettings, _ logger: Logger) {
-        lobby = Lobby(engine, settings, now: Int(Date().timeIntervalSince1970))
+        service = Lobby(engine, settings, now: Int(Date().timeIntervalSince1970))
         self.logger = logger
     }
 
@@ -43,26 +47,24 @@ package final class HTTPServer: Sendable {
     package init(
         _ settings: ServerSettings,
         _ logger: Logger,
-        load:
-            @escaping @Sendable (_ onLayer: @escaping @Sendable (Int, Int) -> Void) async throws ->
-            ServingEngine
+        load: @escaping Load
     ) {
-        lobby = Lobby(settings, now: Int(Date().timeIntervalSince1970), load: load)
+        service = Lobby(settings, now: Int(Date().timeIntervalSince1970), load: load)
         self.logger = logger
     }
 
     /// Ends the engine, if there is one already.
-    package func stop() { lobby.stop() }
+    package func stop() { service.stop() }
 
     /// Requests that are being served.
-    package var openCount: Int { lobby.metrics.openCount }
+    package var openCount: Int { service.metrics.openCount }
 
     /// Listens until the task is cancelled.
     ///
     /// - Parameter onRunning: gets the port that is listened at.
     /// - Throws: `ServerError`.
     package func run(onRunning: @escaping @Sendable (Int) -> Void) async throws {
-        let settings = lobby.settings
+        let settings = service.settings
         var base = HTTPServerBuilder.http1(
             configuration: .init(
                 additionalChannelHandlers: [DepartureHandler()],
@@ -87,7 +89,7 @@ package final class HTTPServer: Sendable {
         // What it calls errors at an end is how an end looks; failures to listen are thrown.
         quiet.logLevel = .critical
         let app = Application(
-            responder: Gate(lobby, logger),
+            responder: PathPrefix(service.settings.rootPath, Gate(service, logger)),
             server: base,
             configuration: .init(
                 address: .hostname(settings.host, port: settings.port),
@@ -105,8 +107,8 @@ package final class HTTPServer: Sendable {
 
     /// Takes no more requests, and waits until those that are open have ended, but not for ever.
     package func drain() async {
-        lobby.isDraining.withLock { $0 = true }
-        let end = ContinuousClock.now + .seconds(lobby.settings.graceSeconds)
+        service.isDraining.withLock { $0 = true }
+        let end = ContinuousClock.now + .seconds(service.settings.graceSeconds)
         while openCount > 0, ContinuousClock.now < end {
             try? await Task.sleep(for: .milliseconds(50))
         }

@@ -18,16 +18,13 @@ final class Lobby: Sendable {
     private let started: Int
     private let state: Mutexed<State>
     private let progress = Mutexed((done: 0, total: 0))
-    private let load:
-        @Sendable (_ onLayer: @escaping @Sendable (Int, Int) -> Void) async throws -> ServingEngine
+    private let load: HTTPServer.Load
 
     /// A lobby whose model is loaded when the first request needs it.
     init(
         _ settings: ServerSettings,
         now: Int,
-        load:
-            @escaping @Sendable (_ onLayer: @escaping @Sendable (Int, Int) -> Void) async throws ->
-            ServingEngine
+        load: @escaping HTTPServer.Load
     ) {
         self.settings = settings
         self.load = load
@@ -81,8 +78,20 @@ final class Lobby: Sendable {
         }
     }
 
-    /// Answers what can be said without the model; nil for everything else.
-    func answer(_ route: Route) -> Response? {
+    /// Answers a request that the gate let in.
+    func answer(_ route: Route, _ request: Request, _ context: GateContext) async throws -> Response {
+        if route.isPage {
+            guard settings.servesPage else {
+                throw APIError(404, "there is nothing at this path", code: "unknown_url")
+            }
+            return try WebPage.response(request.uri.path, request)
+        }
+        if let early = early(route) { return early }
+        return try await service().answer(route, request, context)
+    }
+
+    /// What can be said without the model; nil for everything else, or if it is there.
+    private func early(_ route: Route) -> Response? {
         guard ready == nil else { return nil }
         switch route {
         case .health:
@@ -102,6 +111,10 @@ final class Lobby: Sendable {
                 ]
             }
             return Service.json(["object": "list", "data": .array(list)])
+        case .metrics:
+            // Whoever watches the server is not to load its model.
+            let page = metrics.text(ServingStatistics(), model: settings.modelNames.first ?? "")
+            return Service.text(Array(page.utf8), "text/plain; version=0.0.4; charset=utf-8")
         default: return nil
         }
     }

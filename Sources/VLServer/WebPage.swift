@@ -64,11 +64,28 @@ enum WebPage {
         }
         return response
     }
+}
 
-    /// A path without the prefix that a proxy added and left there.
-    static func path(_ path: String, below root: String) -> String {
-        guard !root.isEmpty, path.hasPrefix(root + "/") else { return path }
-        return String(path.dropFirst(root.count))
+/// Takes the path that a proxy left in front away, before anything looks at it.
+struct PathPrefix<Inner: HTTPResponder>: HTTPResponder {
+    typealias Context = Inner.Context
+
+    private let prefix: String
+    private let inner: Inner
+
+    /// - Parameter prefix: such as `/vl`; empty for none.
+    init(_ prefix: String, _ inner: Inner) {
+        self.prefix = prefix
+        self.inner = inner
+    }
+
+    func respond(to request: Request, context: Context) async throws -> Response {
+        guard !prefix.isEmpty, let path = request.head.path, path.hasPrefix(prefix + "/") else {
+            return try await inner.respond(to: request, context: context)
+        }
+        var head = request.head
+        head.path = String(path.dropFirst(prefix.count))
+        return try await inner.respond(to: Request(head: head, body: request.body), context: context)
     }
 }
 #endif

@@ -150,6 +150,7 @@ struct WebPageTests {
         #expect(await ask(Loopback.get("/")).hasPrefix("HTTP/1.1 200"))
         #expect(await ask(Loopback.get("/health")).contains(#""status":"unloaded""#))
         #expect(await ask(Loopback.get("/v1/models")).contains(#""loaded":false"#))
+        #expect(await ask(Loopback.get("/metrics")).contains("queue_length"))
         let body = #"{"model":"m","max_tokens":2,"messages":[{"role":"user","content":"Count."}]}"#
         let failure = await ask(Loopback.post("/v1/chat/completions", body))
         #expect(failure.hasPrefix("HTTP/1.1 503") && failure.contains("model_not_loaded"))
