@@ -74,7 +74,11 @@ final class Lobby: Sendable {
             return service
         } catch {
             state.withLock { state in if case .loading = state { state = .absent } }
-            throw APIError(503, "the model cannot be loaded: \(error)", code: "model_not_loaded")
+            throw APIError(
+                503,
+                "the model cannot be loaded; the server's messages say why",
+                code: "model_not_loaded"
+            )
         }
     }
 

@@ -27,13 +27,20 @@ package enum Serving {
         signal(SIGPIPE, SIG_IGN)
         var logger = Logger(label: "deepseek-vl") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = logLevel
-        let load = { @Sendable (onLayer: @escaping @Sendable (Int, Int) -> Void) in
-            let engine = try await ServingEngine.start(options) {
-                onLayer($0, $1)
-                onEvent(.loading($0, of: $1))
+        let told = logger
+        let load: HTTPServer.Load = { onLayer in
+            do {
+                let engine = try await ServingEngine.start(options) {
+                    onLayer($0, $1)
+                    onEvent(.loading($0, of: $1))
+                }
+                onEvent(.loaded(engine))
+                return engine
+            } catch {
+                // Clients are not told what lies where on this machine.
+                if settings.loadsLazily { told.error("the model cannot be loaded: \(error)") }
+                throw error
             }
-            onEvent(.loaded(engine))
-            return engine
         }
         let server =
             settings.loadsLazily
