@@ -508,6 +508,8 @@ def check_access(b, p, shots):
 
 
 def check_hostile(b, url, _):
+    # What others were refused is logged, too.
+    b.driver.get_log("browser")
     b.open(url)
     b.ask("script", SHAPES)
     answer = b.one(".turn.model")
