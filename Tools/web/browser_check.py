@@ -242,6 +242,11 @@ def check_chat(b, p, shots):
     b.set(temperature=0, topP=1, repetition=1)
     b.shot(shots, "start-light.png")
     yield "the model's name is shown, and its card in the settings", b.text("#model-name") == "shapes-vl2" and "deepseek_vl_v2" in b.one("#card").get_attribute("textContent")
+    pressed = lambda: [chip.get_attribute("data-preset") for chip in b.all('[data-preset][aria-pressed="true"]')]
+    before = pressed()
+    b.js("document.querySelector('[data-preset=presetOfficial]').click()")
+    yield f"a preset is shown as chosen while the settings are its own {before}", "presetOfficial" not in before and pressed() == ["presetOfficial"]
+    b.set(temperature=0, topP=1, repetition=1)
     b.attach(SHAPES, RINGS)
     messages = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": data_url(path)}} for path in (SHAPES, RINGS)]}]
     plan = post(p.url + "/v1/plan", {"messages": messages})

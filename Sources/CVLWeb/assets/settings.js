@@ -53,6 +53,7 @@ export function drawPanel(place, app, changed) {
     const set = (values) => {
         Object.assign(settings, values);
         save(settings);
+        for (const chip of place.querySelectorAll("[data-preset]")) chip.setAttribute("aria-pressed", String(isPreset(presets[chip.dataset.preset])));
         changed();
     };
     const slider = (name) => {
