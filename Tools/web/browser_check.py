@@ -227,7 +227,7 @@ def check_files(b, p, _):
     yield "nothing is loaded from elsewhere, and nothing is read as markup", not outside and "innerHTML" not in source and "insertAdjacentHTML" not in source
     # The best of some: another program on the machine is no reason to fail.
     best = 1e9
-    for _ in range(12):
+    for _ in range(30):
         if best < 100:
             break
         b.driver.get("about:blank")
