@@ -1,6 +1,6 @@
 # Short names for the commands in scripts/; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint format coverage isas bench clean
+.PHONY: help setup build demo test lint format coverage isas web bench clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ format: ## Formats Swift and C in place
 
 coverage: ## Like test, and prints what share of our lines the tests reach
 	@scripts/test --coverage
+
+web: ## Drives the web page of the debug build in headless Chromium
+	@scripts/test-web
 
 isas: ## Runs the kernel tests once for each instruction set
 	@scripts/test-isas

@@ -96,6 +96,12 @@ let package = Package(
         // Floor 0: C.
         house.c("CVLKernels", kernels: true),
         house.c("CVLPool"),
+        // The web page's files stand in the program as they are; `#embed` is an extension before C23.
+        .target(
+            name: "CVLWeb",
+            exclude: ["assets"],
+            cSettings: house.c + [.unsafeFlags(["-Wno-c23-extensions"])]
+        ),
         // giflib has no pkg-config file, so the linker is told by hand.
         house.c("CVLCodecs", ["CJPEG", "CPNG", "CWebP", "CGIF", "CTIFF"], linking: ["gif"]),
         house.system("CJPEG", "libjpeg", apt: "libjpeg62-turbo-dev", brew: "jpeg-turbo"),
@@ -133,7 +139,9 @@ let package = Package(
         house.library("VLPull", ["VLHub", "VLFormats", "VLJSON"] + networking),
         house.library(
             "VLServer",
-            ["DeepSeekVL", "VLEngine", "VLModels", "VLTensor", "VLText", "VLImage", "VLJSON", "VLFormats"] + serving
+            [
+                "CVLWeb", "DeepSeekVL", "VLEngine", "VLModels", "VLTensor", "VLText", "VLImage", "VLJSON", "VLFormats",
+            ] + serving
         ),
         house.library("VLEval", ["VLJSON"]),
         house.library(
@@ -183,7 +191,7 @@ let package = Package(
         house.tests("EvalTests", ["VLEval", "VLJSON"]),
         house.tests(
             "ServerTests",
-            ["VLServer", "DeepSeekVL", "VLEngine", "VLText", "VLModels", "VLJSON", network("Logging", "swift-log")]
+            ["CVLWeb", "VLServer", "DeepSeekVL", "VLEngine", "VLText", "VLModels", "VLJSON", network("Logging", "swift-log")]
         ),
         house.tests(
             "VerifyTests",

@@ -44,7 +44,7 @@ struct ChatAnswer: AnswerBuilder {
         case .accepted: return choices.indices.map { chunk($0, ["role": "assistant", "content": ""]) }
         case .started(let cached):
             if index == 0 { usage.cached = cached }
-            return []
+            return progress(index, "prefill", done: cached, of: prompt.prompt.ids.count, cached: cached)
         case .token(let token, let text, let isEnd):
             guard !isEnd else { return [] }
             usage.completion += 1
@@ -69,8 +69,31 @@ struct ChatAnswer: AnswerBuilder {
             var chunks: [JSONValue] = []
             if !end.rest.isEmpty { chunks.append(chunk(index, ["content": .string(end.rest)])) }
             return chunks + [chunk(index, [:], reason: reason)]
-        case .prefilled, .scored: return []
+        case .pictures(let done, let total): return progress(index, "pictures", done: done, of: total)
+        case .prefilled(let done, let total): return progress(index, "prefill", done: done, of: total)
+        case .scored: return []
         }
+    }
+
+    /// A chunk without a choice that says how far the prompt is, if the client wants to know.
+    private func progress(
+        _ index: Int,
+        _ phase: String,
+        done: Int,
+        of total: Int,
+        cached: Int? = nil
+    ) -> [JSONValue] {
+        guard body.sampling.includesProgress else { return [] }
+        var progress: JSONObject = [
+            "index": .integer(Int64(index)), "phase": .string(phase), "done": .integer(Int64(done)),
+            "total": .integer(Int64(total)),
+        ]
+        if let cached { progress["cached_tokens"] = .integer(Int64(cached)) }
+        var chunk = head("chat.completion.chunk")
+        chunk["choices"] = []
+        chunk["progress"] = .object(progress)
+        if body.sampling.includesUsage { chunk["usage"] = .null }
+        return [.object(chunk)]
     }
 
     private func head(_ object: String) -> JSONObject {

@@ -66,7 +66,7 @@ struct CompletionAnswer: AnswerBuilder {
             choices[index].text += end.rest
             choices[index].reason = reason
             return [chunk(index, end.rest, [], reason: reason)]
-        case .accepted, .prefilled, .box: break
+        case .accepted, .pictures, .prefilled, .box: break
         }
         return []
     }

@@ -28,13 +28,13 @@ struct GateContext: RequestContext {
 struct Gate: HTTPResponder {
     typealias Context = GateContext
 
-    let service: Service
+    let service: Lobby
     let settings: ServerSettings
     let keys: APIKeys
     let rates: Mutexed<RateLimit>?
     let logger: Logger
 
-    init(_ service: Service, _ logger: Logger) {
+    init(_ service: Lobby, _ logger: Logger) {
         self.service = service
         settings = service.settings
         keys = APIKeys(settings.keys)
@@ -231,10 +231,14 @@ enum Route: String, CaseIterable {
     case tokenizerInfo = "GET /tokenizer_info"
     case health = "GET /health"
     case metrics = "GET /metrics"
+    case page = "GET /"
+    case assets = "GET /assets/*"
 
     var method: HTTPRequest.Method { rawValue.hasPrefix("POST") ? .post : .get }
     var path: String { String(rawValue.drop { $0 != "/" }) }
-    var needsKey: Bool { self != .health }
+    /// Whether it is a file of the web page, which tells nothing itself; what it asks for is asked with a key.
+    var isPage: Bool { self == .page || self == .assets }
+    var needsKey: Bool { self != .health && !isPage }
 
     func matches(_ wanted: String) -> Bool {
         let path = path

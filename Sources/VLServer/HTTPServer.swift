@@ -31,13 +31,30 @@ package enum ServerError: Error, CustomStringConvertible {
 
 /// The HTTP server around an engine.
 package final class HTTPServer: Sendable {
-    private let service: Service
+    /// Loads a model, telling how many of its layers are there.
+    package typealias Load =
+        @Sendable (_ onLayer: @escaping @Sendable (Int, Int) -> Void) async throws -> ServingEngine
+
+    private let service: Lobby
     private let logger: Logger
 
     package init(_ engine: ServingEngine, _ settings: ServerSettings, _ logger: Logger) {
-        service = Service(engine, settings, now: Int(Date().timeIntervalSince1970))
+        service = Lobby(engine, settings, now: Int(Date().timeIntervalSince1970))
         self.logger = logger
     }
+
+    /// A server that loads its model for the first request that needs it.
+    package init(
+        _ settings: ServerSettings,
+        _ logger: Logger,
+        load: @escaping Load
+    ) {
+        service = Lobby(settings, now: Int(Date().timeIntervalSince1970), load: load)
+        self.logger = logger
+    }
+
+    /// Ends the engine, if there is one already.
+    package func stop() { service.stop() }
 
     /// Requests that are being served.
     package var openCount: Int { service.metrics.openCount }
@@ -72,7 +89,7 @@ package final class HTTPServer: Sendable {
         // What it calls errors at an end is how an end looks; failures to listen are thrown.
         quiet.logLevel = .critical
         let app = Application(
-            responder: Gate(service, logger),
+            responder: PathPrefix(service.settings.rootPath, Gate(service, logger)),
             server: base,
             configuration: .init(
                 address: .hostname(settings.host, port: settings.port),

@@ -10,6 +10,7 @@ struct SamplingBody: Sendable {
     var priority = 0
     var isStreamed = false
     var includesUsage = false
+    var includesProgress = false
 
     /// - Parameter limits: of the model and the server.
     init(_ fields: Fields, _ desk: PromptDesk, mostStops: Int) throws(APIError) {
@@ -40,6 +41,7 @@ struct SamplingBody: Sendable {
                 throw .field("stream_options", expected: "it only with stream: true", found: "stream: false")
             }
             includesUsage = try options.bool("include_usage") ?? false
+            includesProgress = try options.bool("include_progress") ?? false
         }
     }
 

@@ -28,6 +28,12 @@ package struct ServerSettings: Sendable {
     /// Whether prompts of token ids are preceded by the model's begin token, which is neither echoed nor counted.
     package var addsBeginToken = false
     package var defaultTemperature = 1.0
+    /// Whether the web page is served at `/`.
+    package var servesPage = true
+    /// Path that a reverse proxy puts before all others and leaves there, such as `/vl`; empty for none.
+    package var rootPath = ""
+    /// Whether the model is loaded for the first request that needs it; `modelNames` must not be empty then.
+    package var loadsLazily = false
     package var defaultMaxTokens = 1024
 
     package var maxBodyBytes = 32 << 20

@@ -9,6 +9,7 @@ import Synchronization
 import VLEngine
 import VLJSON
 import VLModels
+import VLTensor
 import VLText
 
 /// Answers requests that the gate let in.
@@ -16,15 +17,23 @@ struct Service: Sendable {
     let engine: ServingEngine
     let desk: PromptDesk
     let settings: ServerSettings
-    let metrics = ServerMetrics()
+    let metrics: ServerMetrics
     let model: ServedModel
     let names: [String]
     let started: Int
     let keys: APIKeys
     /// Set when the server is told to end.
-    let isDraining = Mutexed(false)
+    let isDraining: Mutexed<Bool>
 
-    init(_ engine: ServingEngine, _ settings: ServerSettings, now: Int) {
+    init(
+        _ engine: ServingEngine,
+        _ settings: ServerSettings,
+        now: Int,
+        metrics: ServerMetrics,
+        isDraining: Mutexed<Bool>
+    ) {
+        self.metrics = metrics
+        self.isDraining = isDraining
         self.engine = engine
         self.settings = settings
         desk = PromptDesk(engine.loaded, settings)
@@ -62,6 +71,8 @@ struct Service: Sendable {
     func answer(_ route: Route, _ request: Request, _ context: GateContext) async throws -> Response {
         switch route {
         case .health: return health()
+        // The gate has answered these, for there may be no model yet.
+        case .page, .assets: throw APIError(404, "there is nothing at this path", code: "unknown_url")
         case .metrics:
             let page = metrics.text(engine.statistics, model: model.name)
             return Self.text(Array(page.utf8), "text/plain; version=0.0.4; charset=utf-8")
@@ -106,6 +117,10 @@ struct Service: Sendable {
         [
             "id": .string(name), "object": "model", "created": .integer(Int64(started)),
             "owned_by": "deepseek-vl", "max_model_len": .integer(Int64(desk.context)),
+            "architecture": .string(desk.loaded.architecture), "sees": .bool(desk.loaded.vision != nil),
+            "weights": .string(desk.loaded.weightType.rawValue),
+            "weight_bytes": .integer(Int64(desk.loaded.weightBytes)),
+            "vocab_size": .integer(Int64(desk.vocabularySize)), "loaded": true,
         ]
     }
 

@@ -27,9 +27,25 @@ package enum Serving {
         signal(SIGPIPE, SIG_IGN)
         var logger = Logger(label: "deepseek-vl") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = logLevel
-        let engine = try await ServingEngine.start(options) { onEvent(.loading($0, of: $1)) }
-        onEvent(.loaded(engine))
-        let server = HTTPServer(engine, settings, logger)
+        let told = logger
+        let load: HTTPServer.Load = { onLayer in
+            do {
+                let engine = try await ServingEngine.start(options) {
+                    onLayer($0, $1)
+                    onEvent(.loading($0, of: $1))
+                }
+                onEvent(.loaded(engine))
+                return engine
+            } catch {
+                // Clients are not told what lies where on this machine.
+                if settings.loadsLazily { told.error("the model cannot be loaded: \(error)") }
+                throw error
+            }
+        }
+        let server =
+            settings.loadsLazily
+            ? HTTPServer(settings, logger, load: load)
+            : HTTPServer(try await load { _, _ in }, settings, logger)
         let listening = Task {
             try await server.run { onEvent(.listening(host: settings.host, port: $0)) }
         }
@@ -38,12 +54,12 @@ package enum Serving {
             await signals.wait()
             onEvent(.draining(open: server.openCount))
             await server.drain()
-            engine.stop()
+            server.stop()
             listening.cancel()
         }
         defer {
             ending.cancel()
-            engine.stop()
+            server.stop()
         }
         do {
             try await listening.value

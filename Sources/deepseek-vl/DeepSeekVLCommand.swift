@@ -39,6 +39,7 @@ struct DeepSeekVLCommand: ParsableCommand {
         #if Network
         commands.append(PullCommand.self)
         commands.append(ServeCommand.self)
+        commands.append(DemoCommand.self)
         #endif
         return commands
     }

@@ -74,7 +74,7 @@ private final class Bench {
                 outcomes[id, default: Outcome()].bits.append(token.logProbability.bitPattern)
                 onToken(id)
             case .finished(let reason): outcomes[id, default: Outcome()].reason = reason
-            case .prefilled, .expired: break
+            case .pictures, .prefilled, .expired: break
             }
         }
     }

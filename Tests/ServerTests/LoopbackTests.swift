@@ -12,7 +12,7 @@ import VLTestSupport
 import VLText
 
 /// A server of the bundled model on a port of its own, which a test speaks to through a socket.
-private final class Loopback: Sendable {
+final class Loopback: Sendable {
     let engine: ServingEngine
     let port: Int
     private let task: Task<Void, any Error>
@@ -51,7 +51,7 @@ private final class Loopback: Sendable {
         }
     }
 
-    private static func exchange(_ port: Int, _ text: String, _ isEnough: (String) -> Bool) -> String {
+    static func exchange(_ port: Int, _ text: String, _ isEnough: (String) -> Bool) -> String {
         let socket = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(socket) }
         var address = sockaddr_in()

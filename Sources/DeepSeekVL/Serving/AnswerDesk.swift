@@ -103,6 +103,7 @@ struct AnswerDesk {
         func send(_ event: ServedEvent) { group.sink.yield((answer.index, event)) }
         switch event {
         case .started(let cached): send(.started(cachedTokens: cached))
+        case .pictures(let done, let total): send(.pictures(done, of: total))
         case .prefilled(let done, let total): send(.prefilled(done, of: total))
         case .scored(let scores): send(.scored(scores))
         case .expired:

@@ -51,6 +51,8 @@ package struct BatchRequest: Sendable {
 package enum BatchEvent: Sendable {
     /// It began; so many tokens of its prompt were computed for another one before.
     case started(cachedTokens: Int)
+    /// So many of its pictures are encoded, or were found encoded.
+    case pictures(Int, of: Int)
     case prefilled(Int, of: Int)
     /// Probabilities of the prompt's tokens, in their order, as they become known.
     case scored([GeneratedToken])

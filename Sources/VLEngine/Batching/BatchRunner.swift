@@ -236,6 +236,7 @@ package final class BatchRunner {
             if slot.nextSpan == spans.count { scheduler.setReady(id) }
             if let known = features.features(key) {
                 slot.features[place] = known
+                report(id, .pictures(slot.nextSpan, of: spans.count))
                 continue
             }
             let size = span.count * language.hiddenSize
@@ -252,6 +253,7 @@ package final class BatchRunner {
             counts.encodedTiles += image.tiles
             features.store(new, for: key)
             slot.features[place] = new
+            report(id, .pictures(slot.nextSpan, of: spans.count))
             return
         }
     }

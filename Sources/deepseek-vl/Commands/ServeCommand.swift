@@ -147,6 +147,24 @@ struct ServeCommand: ParsableCommand {
         help: "Puts the begin token before prompts of token ids; it is not echoed."
     )
     var addBeginToken = false
+    @Flag(
+        name: .customLong("no-page"),
+        help: "Serves no web page at /."
+    )
+    var noPage = false
+    @Flag(
+        name: [.customLong("lazy-load"), .customLong("lazy_load")],
+        help: "Listens at once and loads the model for the first request that needs it."
+    )
+    var lazyLoad = false
+    @Option(
+        name: [.customLong("root-path"), .customLong("root_path")],
+        help: ArgumentHelp(
+            "Path that a reverse proxy leaves in front of all others, such as /vl; none if omitted.",
+            valueName: "path"
+        )
+    )
+    var rootPath = ""
     @Option(
         name: .customLong("log-level"),
         help: "What is logged to standard error: info has a line a request, never what was asked or answered."
@@ -177,6 +195,9 @@ struct ServeCommand: ParsableCommand {
                 "--default-temperature: expected a number from 0 to 2, found \(defaultTemperature)"
             )
         }
+        guard rootPath.isEmpty || rootPath.hasPrefix("/") else {
+            throw ValidationError("--root-path: expected a path that begins with '/', found '\(rootPath)'")
+        }
         guard (certificate == nil) == (privateKey == nil) else {
             throw ValidationError("--tls-certificate and --tls-key: expected both or neither, found one")
         }
@@ -197,6 +218,13 @@ struct ServeCommand: ParsableCommand {
         settings.readsGroundingTags = !noGroundingTags
         settings.readsControlTokens = controlTokens
         settings.addsBeginToken = addBeginToken
+        settings.servesPage = !noPage
+        settings.rootPath = String(rootPath.reversed().drop { $0 == "/" }.reversed())
+        settings.loadsLazily = lazyLoad
+        if lazyLoad, names.isEmpty {
+            let name = (model.model ?? "shapes-vl2").split(separator: "/").last.map(String.init)
+            settings.modelNames = [name ?? "model"]
+        }
         settings.defaultTemperature = defaultTemperature
         settings.defaultMaxTokens = defaultMaxTokens
         settings.requestSeconds = requestSeconds
@@ -223,6 +251,7 @@ struct ServeCommand: ParsableCommand {
         let isDone = DispatchSemaphore(value: 0)
         let level = logLevel.level
         let isSecure = certificate != nil
+        let page = settings.servesPage ? settings.rootPath : nil
         let shared = Failure()
         Task.detached {
             do {
@@ -233,6 +262,13 @@ struct ServeCommand: ParsableCommand {
                     case .listening(let host, let port):
                         let name = host.contains(":") ? "[\(host)]" : host
                         Terminal.output("listening at \(isSecure ? "https" : "http")://\(name):\(port)\n")
+                        if let page {
+                            // Where a server that listens everywhere is found from this machine.
+                            let near = ["0.0.0.0", "[::]"].contains(name) ? "localhost" : name
+                            Terminal.note(
+                                "the page is at \(isSecure ? "https" : "http")://\(near):\(port)\(page)/"
+                            )
+                        }
                     case .draining(let open): Terminal.note("ending: \(open) requests are open")
                     }
                 }
