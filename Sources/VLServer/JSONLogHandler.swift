@@ -19,7 +19,9 @@ struct JSONLogHandler: LogHandler {
             "time": .string(Self.time(Date().timeIntervalSince1970)), "level": .string(event.level.rawValue),
             "message": .string(event.message.description),
         ]
-        let all = metadata.merging(metadataProvider?.get() ?? [:]) { $1 }.merging(event.metadata ?? [:]) { $1 }
+        let all = metadata.merging(metadataProvider?.get() ?? [:]) { $1 }.merging(event.metadata ?? [:]) {
+            $1
+        }
         for (key, value) in all.sorted(by: { $0.key < $1.key }) where line[key] == nil {
             line[key] = Self.json(value)
         }
@@ -57,7 +59,8 @@ struct JSONLogHandler: LogHandler {
         let day =
             padded(Int(parts.tm_year) + 1900, 4) + "-" + padded(Int(parts.tm_mon) + 1) + "-"
             + padded(Int(parts.tm_mday))
-        let hour = padded(Int(parts.tm_hour)) + ":" + padded(Int(parts.tm_min)) + ":" + padded(Int(parts.tm_sec))
+        let hour =
+            padded(Int(parts.tm_hour)) + ":" + padded(Int(parts.tm_min)) + ":" + padded(Int(parts.tm_sec))
         let thousandths = Int((seconds - seconds.rounded(.down)) * 1000)
         return "\(day)T\(hour).\(padded(thousandths, 3))Z"
     }

@@ -14,7 +14,8 @@ package enum OptionError: Error, CustomStringConvertible {
 
     package var description: String {
         switch self {
-        case .unknown(let name, let source): "\(source): '\(name)': expected an option of serve, found none of this name"
+        case .unknown(let name, let source):
+            "\(source): '\(name)': expected an option of serve, found none of this name"
         case .value(let name, let source, let expected, let found):
             "\(source): '\(name)': expected \(expected), found \(found)"
         case .file(let text): text
@@ -56,8 +57,8 @@ package enum OptionSources {
         file: String?,
         environment: [String: String]
     ) throws(OptionError) -> [String] {
-        let names = Dictionary(uniqueKeysWithValues: options.keys.map { (variable($0), $0) })
-        for name in environment.keys.sorted() where name.hasPrefix(prefix) && names[name] == nil {
+        let names = Set(options.keys.map(variable))
+        for name in environment.keys.sorted() where name.hasPrefix(prefix) && !names.contains(name) {
             throw .unknown(name: name, source: "environment")
         }
         let values = try file.map { path throws(OptionError) in try self.values(of: path, options) } ?? [:]

@@ -72,7 +72,12 @@ final class RequestSpans: Sendable {
         root.end()
     }
 
-    private func open(_ name: String, _ answer: Int, at time: DefaultTracerClock.Timestamp, _ state: inout State) {
+    private func open(
+        _ name: String,
+        _ answer: Int,
+        at time: DefaultTracerClock.Timestamp,
+        _ state: inout State
+    ) {
         let span = startSpan(name, context: root.context, at: time)
         span.attributes["answer"] = answer
         state.open[answer] = span

@@ -87,7 +87,12 @@ package final class ServerMetrics: Sendable {
             "Answers that gave back their blocks to go on later.",
             batch.preempted
         )
-        page.value("image_stored_total", "counter", "Pictures that were found on the disk.", batch.storedPictures)
+        page.value(
+            "image_stored_total",
+            "counter",
+            "Pictures that were found on the disk.",
+            batch.storedPictures
+        )
         page.value("image_tiles_total", "counter", "Tiles of pictures that were encoded.", batch.encodedTiles)
         page.value("image_hits_total", "counter", "Pictures that were encoded before.", batch.pictureHits)
         page.value("image_misses_total", "counter", "Pictures that were not.", batch.pictureMisses)

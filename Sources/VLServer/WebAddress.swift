@@ -1,14 +1,17 @@
 /// A web address as pictures may have it: read strictly, so that nobody else can read it differently.
-struct WebAddress: Sendable, Equatable {
-    let isSecure: Bool
+package struct WebAddress: Sendable, Equatable {
+    /// Whether it is one of https.
+    package let isSecure: Bool
     /// A name in lower case, or an address of IPv4 or IPv6 (without brackets).
     let host: String
     let port: Int
     /// Path and query.
     let target: String
 
+    /// Reads an address.
+    ///
     /// - Returns: nil for what is no plain address of http or https.
-    init?(_ text: String) {
+    package init?(_ text: String) {
         let bytes = Array(text.utf8)
         // Printable ASCII without what parsers disagree about.
         guard bytes.count <= 8192, bytes.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\\") })
@@ -48,7 +51,8 @@ struct WebAddress: Sendable, Equatable {
     }
 
     private static func port(_ text: Substring) -> Int? {
-        guard text.count <= 5, text.allSatisfy(\.isNumber), let number = Int(text), (1...65535).contains(number)
+        guard text.count <= 5, text.allSatisfy(\.isNumber), let number = Int(text),
+            (1...65535).contains(number)
         else { return nil }
         return number
     }
@@ -63,14 +67,17 @@ struct WebAddress: Sendable, Equatable {
     }
 
     /// The address that a redirection points to; nil for one that is no plain address.
-    func following(_ location: String) -> WebAddress? {
+    package func following(_ location: String) -> WebAddress? {
         if location.hasPrefix("//") { return WebAddress((isSecure ? "https:" : "http:") + location) }
-        if location.hasPrefix("/") { return WebAddress(String(description.dropLast(target.count)) + location) }
+        if location.hasPrefix("/") {
+            return WebAddress(String(description.dropLast(target.count)) + location)
+        }
         if location.lowercased().hasPrefix("http") { return WebAddress(location) }
         return nil
     }
 
-    var description: String { description(host: host) }
+    /// The whole address, with its port.
+    package var description: String { description(host: host) }
 
     /// The same with another host.
     func description(host: String) -> String {
@@ -78,7 +85,7 @@ struct WebAddress: Sendable, Equatable {
     }
 
     /// Whether a host is one of a list: `example.org` is that host, `*.example.org` any host below it.
-    static func allows(_ host: String, _ list: [String]) -> Bool {
+    package static func allows(_ host: String, _ list: [String]) -> Bool {
         list.contains { entry in
             let entry = entry.lowercased()
             if entry.hasPrefix("*.") {
@@ -91,9 +98,9 @@ struct WebAddress: Sendable, Equatable {
 }
 
 /// Addresses of the internet that are open to everybody, and all others.
-enum GlobalAddress {
+package enum GlobalAddress {
     /// Whether four or sixteen bytes are such an address.
-    static func isGlobal(_ bytes: [UInt8]) -> Bool { isGlobal(v4: bytes) || isGlobal(v6: bytes) }
+    package static func isGlobal(_ bytes: [UInt8]) -> Bool { isGlobal(v4: bytes) || isGlobal(v6: bytes) }
 
     /// Whether an IPv4 address, four bytes, is in none of the blocks that IANA lists as private, local or otherwise
     /// special (RFC 6890 and its registry).

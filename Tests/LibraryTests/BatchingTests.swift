@@ -237,7 +237,10 @@ struct BatchingTests {
         #expect(statistics.blocksInUse == statistics.blocksCached && statistics.blocksReserved == 0)
     }
 
-    @Test("encode their pictures a part a step, bit for bit as in one piece", arguments: [nil, "vl2-mha", "vl-7b-like"])
+    @Test(
+        "encode their pictures a part a step, bit for bit as in one piece",
+        arguments: [nil, "vl2-mha", "vl-7b-like"]
+    )
     func pictureParts(model: String?) throws {
         let bench = try Bench(model)
         let vision = try #require(bench.host.loaded.vision)

@@ -12,7 +12,7 @@ import VLTestSupport
 import VLText
 
 /// A server of the bundled model on a port of its own, which a test speaks to through a socket.
-private final class Loopback: Sendable {
+final class Loopback: Sendable {
     let engine: ServingEngine
     let port: Int
     private let task: Task<Void, any Error>

@@ -122,6 +122,7 @@ class Load:
         self.target, self.arguments = target, arguments
         self.first, self.between, self.total = [], [], []
         self.counts, self.failures = {}, []
+        self.first_by_kind = {}
         self.tokens = 0
         self.refused = 0
         self.needle = None
@@ -194,6 +195,8 @@ class Load:
                         continue
                     now = time.monotonic()
                     (self.first if last is None else self.between).append(now - (start if last is None else last))
+                    if last is None:
+                        self.first_by_kind.setdefault(kind, []).append(now - start)
                     last = now
                     text += piece
                     count += 1
@@ -327,6 +330,10 @@ async def run(arguments, process, target):
         "inter_token_median_ms": round(1000 * quantile(load.between, 0.5), 2),
         "inter_token_p95_ms": round(1000 * quantile(load.between, 0.95), 2),
         "inter_token_max_ms": round(1000 * max(load.between, default=float("nan")), 1),
+        "ttft_median_p95_ms_by_kind": {
+            kind: [round(1000 * quantile(values, share), 1) for share in (0.5, 0.95)]
+            for kind, values in sorted(load.first_by_kind.items())
+        },
         "refused": load.refused,
         "kinds": load.counts,
     }

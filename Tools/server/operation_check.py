@@ -321,7 +321,7 @@ def configuration(binary, folder):
         ('{"no-prefix-cache": "yes"}', "no-prefix-cache"),
         ('{"cors-origin": "*"}', "cors-origin"),
         ('{"port": 1, "port": 2}', "port"),
-        ('{"port": 70000}', "port"),
+        ('{"step-tokens": 0}', "step-tokens"),
         ("[]", "serve.json"),
         ("{", "serve.json"),
     ]:
@@ -632,7 +632,7 @@ def slow(binary):
 def ending(binary):
     with Server(binary, "--grace", "60") as server:
         body = chat(stream=True, **endless(server))
-        body["max_tokens"] = 200
+        body["max_tokens"] = 1500
         running = [stream(server, body) for _ in range(4)]
         server.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)

@@ -57,7 +57,8 @@ package final class FeatureFolder: FeatureStore, Sendable {
     }
 
     private func head(_ digest: SHA256.Digest, count: Int) -> [UInt8] {
-        Self.magic + model.bytes + digest.bytes + withUnsafeBytes(of: UInt64(count).littleEndian) { Array($0) }
+        Self.magic + model.bytes + digest.bytes
+            + withUnsafeBytes(of: UInt64(count).littleEndian) { Array($0) }
     }
 
     package func load(_ digest: SHA256.Digest, count: Int) -> [Float]? {

@@ -10,10 +10,10 @@ enum ServeOptions {
     static func completed(_ command: ServeCommand) throws -> ServeCommand {
         let all = CommandLine.arguments.dropFirst().drop { $0 != "serve" }.dropFirst()
         let environment = ProcessInfo.processInfo.environment
-        let options = try known()
+        let (options, names) = try known()
         let given = Set(
             all.prefix { $0 != "--" }.filter { $0.hasPrefix("--") }
-                .map { String($0.dropFirst(2).prefix { $0 != "=" }) }
+                .compactMap { names[String($0.dropFirst(2).prefix { $0 != "=" })] }
         )
         let file = command.config ?? environment[OptionSources.variable("config")]
         let added: [String]
@@ -26,22 +26,23 @@ enum ServeOptions {
         return try ServeCommand.parse(added + all)
     }
 
-    /// All options that the command knows, by their long names, as its help lists them.
-    private static func known() throws -> [String: OptionSources.Kind] {
+    /// All options that the command knows by the long names that its help prefers, and these by all long names.
+    private static func known() throws -> (options: [String: OptionSources.Kind], names: [String: String]) {
         let help = try JSONValue(parsing: Array(ServeCommand._dumpHelp().utf8))
         var options: [String: OptionSources.Kind] = [:]
+        var names: [String: String] = [:]
         for argument in help["command"]?["arguments"]?.asArray ?? [] {
-            let kind = argument["kind"]?.asString
-            for name in argument["names"]?.asArray ?? [] where name["kind"]?.asString == "long" {
-                guard let text = name["name"]?.asString, text != "help", text != "version" else { continue }
-                if kind == "flag" {
-                    options[text] = .flag
-                } else if kind == "option" {
-                    options[text] = argument["isRepeating"]?.asBool == true ? .list : .value
-                }
+            let long = (argument["names"]?.asArray ?? []).filter { $0["kind"]?.asString == "long" }
+                .compactMap { $0["name"]?.asString }
+            guard let name = long.first, name != "help", name != "version" else { continue }
+            for other in long { names[other] = name }
+            if argument["kind"]?.asString == "flag" {
+                options[name] = .flag
+            } else {
+                options[name] = argument["isRepeating"]?.asBool == true ? .list : .value
             }
         }
-        return options
+        return (options, names)
     }
 }
 #endif
