@@ -126,6 +126,8 @@ class Load:
         self.tokens = 0
         self.refused = 0
         self.needle = None
+        # Tokens that end an answer.
+        self.ends = []
         self.known = [(ROOT / "Examples" / name).read_bytes() for name in ("rings.png", "shapes.png")]
 
     def body(self, kind, random_):
@@ -138,10 +140,12 @@ class Load:
                 content.insert(0, image_part(random_.choice(self.known)))
         if kind == "needle":
             content = "Which shapes are there?"
+        endless = {"logit_bias": {str(i): -100 for i in self.ends}} if kind == "long" else {}
         return {
+            **endless,
             "model": self.target.model,
             "messages": [{"role": "user", "content": content}],
-            "max_tokens": 24 if kind == "needle" else random_.randrange(4, self.arguments.max_tokens + 1),
+            "max_tokens": {"needle": 24, "long": 300}.get(kind) or random_.randrange(4, self.arguments.max_tokens + 1),
             "temperature": 0.8,
             "seed": 7 if kind == "needle" else random_.randrange(1 << 31),
             "stream": kind != "whole",
@@ -212,7 +216,7 @@ class Load:
                 kind, fate = "stream", 1
             else:
                 kind = random_.choices(
-                    ["stream", "whole", "picture", "picture-new", "needle"], [40, 15, 15, 10, 20]
+                    ["stream", "whole", "picture", "picture-new", "needle", "long"], [35, 15, 15, 10, 20, 5]
                 )[0]
                 fate = random_.random()
             self.counts[kind] = self.counts.get(kind, 0) + 1
@@ -312,6 +316,9 @@ async def run(arguments, process, target):
     if process:
         # The needle alone, before anything shares its steps.
         if arguments.mix == "all":
+            info = json.loads((await target.whole("GET", "/tokenizer_info"))[2])
+            end = {"prompt": info["eos_token"], "add_special_tokens": False}
+            load.ends = json.loads((await target.whole("POST", "/tokenize", end))[2])["tokens"]
             await load.ask("needle", random.Random(0))
         files = process.files()
         watcher = asyncio.create_task(process.watch())
