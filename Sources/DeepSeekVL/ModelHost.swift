@@ -138,6 +138,11 @@ package final class ModelHost {
         try ModelLocation.resolve(model, needsWeights: false)
     }
 
+    /// The repository's name, where a folder is a snapshot of the hub's cache, whose own name is a commit.
+    package static func repositoryName(of folder: String) -> String? {
+        ModelLocation.name(ofSnapshot: folder)
+    }
+
     /// The prompt of a conversation.
     ///
     /// - Throws: `DeepSeekVLError`.

@@ -269,10 +269,11 @@ struct ServeCommand: ParsableCommand {
         settings.bodySeconds = bodySeconds
         settings.graceSeconds = grace
         var options = ServingOptions()
-        options.model = model.model
+        let (path, policy) = try model.converted()
+        options.model = path
         options.threads = model.threads
         options.compute = model.compute
-        options.weights = model.policy
+        options.weights = policy
         options.cacheType = model.cacheType
         options.cacheBytes = cacheMemory << 20
         options.featureBytes = imageMemory << 20
