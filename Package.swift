@@ -57,9 +57,11 @@ let networking = [
 ]
 /// What `serve` needs: an HTTP server, hashes for keys, logs.
 let serving = [
-    network("Hummingbird", "hummingbird"), network("HummingbirdCore", "hummingbird"), network("NIOHTTP1", "swift-nio"),
+    network("Hummingbird", "hummingbird"), network("HummingbirdCore", "hummingbird"),
+    network("NIOHTTP1", "swift-nio"),
     network("HummingbirdTLS", "hummingbird"), network("NIOCore", "swift-nio"),
-    network("Logging", "swift-log"), network("Crypto", "swift-crypto"), network("NIOHTTPTypes", "swift-nio-extras"),
+    network("Logging", "swift-log"), network("Crypto", "swift-crypto"),
+    network("NIOHTTPTypes", "swift-nio-extras"),
     network("HTTPTypes", "swift-http-types"), network("NIOSSL", "swift-nio-ssl"),
     network("Tracing", "swift-distributed-tracing"), network("Configuration", "swift-configuration"),
     network("AsyncHTTPClient", "async-http-client"), network("NIOPosix", "swift-nio"),
@@ -76,7 +78,8 @@ let package = Package(
         .default(enabledTraits: ["Network"]),
         .trait(
             name: "Network",
-            description: "Downloads (pull) and serving (serve): SwiftNIO and TLS, most of a clean build's time"
+            description:
+                "Downloads (pull) and serving (serve): SwiftNIO and TLS, most of a clean build's time"
         ),
     ],
     dependencies: [
@@ -191,7 +194,12 @@ let package = Package(
         house.tests("EvalTests", ["VLEval", "VLJSON"]),
         house.tests(
             "ServerTests",
-            ["CVLWeb", "VLServer", "DeepSeekVL", "VLEngine", "VLText", "VLModels", "VLJSON", network("Logging", "swift-log")]
+            [
+                "CVLWeb", "VLServer", "DeepSeekVL", "VLEngine", "VLText", "VLModels", "VLJSON",
+                network("Logging", "swift-log"),
+                network("Tracing", "swift-distributed-tracing"),
+                network("InMemoryTracing", "swift-distributed-tracing"),
+            ]
         ),
         house.tests(
             "VerifyTests",

@@ -71,6 +71,8 @@ package final class ModelHost {
     package let loaded: LoadedModel
     package let run: Run
     package let loadSeconds: Double
+    /// The model's folder or file.
+    package let path: String
     private let cacheType: DType?
     package private(set) var timings = GenerationTimings()
     /// Pictures that were encoded already.
@@ -100,6 +102,7 @@ package final class ModelHost {
         let clock = ContinuousClock()
         let start = clock.now
         let folder = try ModelLocation.resolve(path, needsWeights: true)
+        self.path = folder
         features = ImageFeatureCache(budget: featureBytes)
         run = Run(pool: ThreadPool(threads: threads), compute: compute)
         self.cacheType = cacheType

@@ -1,3 +1,11 @@
+/// Where encoded pictures are kept beyond memory and beyond one run.
+package protocol FeatureStore: AnyObject {
+    /// A picture's embeddings, `count` values; nil if there are none, or none that are whole.
+    func load(_ digest: SHA256.Digest, count: Int) -> [Float]?
+    /// Keeps a picture's embeddings, as well as it can.
+    func save(_ values: [Float], for digest: SHA256.Digest)
+}
+
 /// Token embeddings of pictures that were encoded already, by the pictures' content.
 ///
 /// Those that were not used for the longest time leave when the budget is reached. Confined to the thread that runs

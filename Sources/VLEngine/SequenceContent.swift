@@ -5,13 +5,14 @@ import VLModels
 /// 128 bits under a key that is drawn when the program starts, so that nobody can make two pictures collide on purpose.
 /// Of use within one run of the program only.
 package struct ImageKey: Hashable, Sendable {
-    private let first: Int
-    private let second: Int
+    private let words: [Int]
 
     package init(_ image: PreparedImage) {
-        first = Self.hash(image, part: 1)
-        second = Self.hash(image, part: 2)
+        words = [Self.hash(image, part: 1), Self.hash(image, part: 2)]
     }
+
+    /// The key of a picture whose SHA-256 is known already; other than the one of its pixels.
+    package init(_ digest: SHA256.Digest) { words = digest.words.map { Int($0) } }
 
     private static func hash(_ image: PreparedImage, part: Int) -> Int {
         var hasher = Hasher()

@@ -42,10 +42,8 @@ package protocol VisionEncoder: Sendable {
     ///
     /// - Parameter pixels: normalised tiles, [tiles, 3, tileSize, tileSize].
     func encode(_ pixels: UnsafePointer<Float>, tiles: Int, _ run: Run) -> Matrix
-    /// Writes a picture's token embeddings into `out`, [the picture's tokens, hidden].
-    ///
-    /// - Parameter onTiles: called with the number of tiles that are done.
-    func embed(_ image: PreparedImage, into out: Matrix, _ run: Run, onTiles: (Int) -> Void)
+    /// A picture's way to its token embeddings, of which nothing is done yet.
+    func encoding(_ image: PreparedImage) -> PictureEncoding
 }
 
 /// Turns messages and pictures into token ids and tiles, as a model family's official processor does.

@@ -7,6 +7,7 @@ import NIOCore
 import NIOHTTP1
 import NIOHTTPTypes
 import Synchronization
+import Tracing
 import VLEngine
 import VLJSON
 
@@ -32,6 +33,8 @@ struct Gate: HTTPResponder {
     let settings: ServerSettings
     let keys: APIKeys
     let rates: Mutexed<RateLimit>?
+    /// Open requests of each key.
+    let open = Mutexed<[Int: Int]>([:])
     let logger: Logger
 
     init(_ service: Lobby, _ logger: Logger) {
@@ -50,17 +53,23 @@ struct Gate: HTTPResponder {
         service.metrics.begin()
         var response: Response
         var route = "none"
+        let found = Result { () throws(APIError) in try find(request) }
+        if case .success(let known) = found { route = known.path }
+        let spans = RequestSpans("\(request.method) \(route)", request.headers, id: context.requestID)
+        var holder: Int?
         do {
-            let found = try find(request)
-            route = found.path
+            let found = try found.get()
             try admit(request, &context, found)
             if request.method == .options {
                 response = Response(status: .noContent)
             } else {
-                response = try await service.answer(found, request, context)
+                if found.method == .post { holder = try enter(context) }
+                response = try await answer(found, request, context, spans)
             }
         } catch let error as HTTPParserError {
             service.metrics.end()
+            leave(holder)
+            spans.end(status: nil)
             throw error
         } catch {
             response = refusal(APIError.wrapping(error), context)
@@ -83,12 +92,58 @@ struct Gate: HTTPResponder {
         )
         let metrics = service.metrics
         let body = response.body
+        let held = holder
         response.body = ResponseBody(contentLength: body.contentLength) { writer in
             // A stream is open until its last byte is written.
-            defer { metrics.end() }
+            defer {
+                metrics.end()
+                leave(held)
+                spans.end(status: status)
+            }
             try await body.write(writer)
         }
         return response
+    }
+
+    /// Has a request answered, and all that is done for it noted.
+    private func answer(
+        _ route: Route,
+        _ request: Request,
+        _ context: GateContext,
+        _ spans: RequestSpans
+    ) async throws -> Response {
+        guard spans.isRecording else { return try await service.answer(route, request, context) }
+        return try await InstrumentationContext.withValue(spans.root.context) {
+            try await ServingEngine.$observer.withValue({ spans.observe($0, $1) }) {
+                try await service.answer(route, request, context)
+            }
+        }
+    }
+
+    /// Counts a request among those that its key has open.
+    ///
+    /// - Returns: whose it is, for `leave`; nil where nobody counts.
+    private func enter(_ context: GateContext) throws(APIError) -> Int? {
+        guard let most = settings.requestsAtOnce else { return nil }
+        let key = context.key ?? -1
+        let isFull = open.withLock { open in
+            guard open[key, default: 0] < most else { return true }
+            open[key, default: 0] += 1
+            return false
+        }
+        guard isFull else { return key }
+        var error = APIError(429, "too many requests at the same time", code: "too_many_open_requests")
+        error.retryAfter = 1
+        error.closes = true
+        throw error
+    }
+
+    private func leave(_ key: Int?) {
+        guard let key else { return }
+        open.withLock { open in
+            let left = open[key, default: 1] - 1
+            open[key] = left > 0 ? left : nil
+        }
     }
 
     // MARK: Routes

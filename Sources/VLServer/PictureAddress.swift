@@ -3,10 +3,23 @@ import Foundation
 import VLFormats
 import VLImage
 
-/// Reads pictures by the addresses that clients send; nothing is ever fetched.
+/// Reads pictures by the addresses that clients send.
 enum PictureAddress {
-    /// The picture of a `data:` URL, or of a `file:` URL below the folder that the server was given.
-    static func read(_ url: String, _ settings: ServerSettings) throws(APIError) -> ConversationPicture {
+    /// Whether an address is one of the web.
+    static func isWeb(_ url: String) -> Bool {
+        let start = url.prefix(8).lowercased()
+        return start.hasPrefix("http://") || start.hasPrefix("https://")
+    }
+
+    /// The picture of a `data:` URL, of a `file:` URL below the folder that the server was given, or of an address of
+    /// the web.
+    ///
+    /// - Parameter fetched: what was fetched from the web before, by its address.
+    static func read(
+        _ url: String,
+        _ settings: ServerSettings,
+        fetched: [String: [UInt8]] = [:]
+    ) throws(APIError) -> ConversationPicture {
         do throws(DeepSeekVLError) {
             if url.utf8.starts(with: "data:".utf8) {
                 let bytes = try PictureSource.decode(url, settings.imageLimits)
@@ -15,10 +28,13 @@ enum PictureAddress {
             if url.utf8.starts(with: "file:".utf8) {
                 return try PictureSource.decode(try file(url, settings), "image", settings.imageLimits)
             }
+            if let bytes = fetched[url] {
+                return try PictureSource.decode(bytes, "image", settings.imageLimits)
+            }
         } catch {
             throw APIError(error)
         }
-        let isWeb = url.utf8.starts(with: "http:".utf8) || url.utf8.starts(with: "https:".utf8)
+        let isWeb = isWeb(url)
         throw APIError(
             400,
             isWeb

@@ -6,6 +6,10 @@ import VLModels
 import VLTensor
 import VLText
 
+#if Network
+import Tracing
+#endif
+
 /// A message of a conversation as clients send it.
 struct ChatTurn: Sendable {
     enum Role: Sendable {
@@ -102,10 +106,47 @@ package final class PromptDesk: Sendable {
 
     /// The prompt of a conversation.
     func prompt(_ turns: [ChatTurn]) async throws -> DeskPrompt {
-        try await perform { [self] () throws(APIError) in try build(turns) }
+        try await spanned("prompt") { [self] in
+            let fetched = try await fetch(turns)
+            return try await perform { [self] () throws(APIError) in try build(turns, fetched) }
+        }
     }
 
-    private func build(_ turns: [ChatTurn]) throws(APIError) -> DeskPrompt {
+    /// Does something, and tells whoever traces requests how long it took.
+    private func spanned<Result: Sendable>(
+        _ name: String,
+        _ work: @Sendable () async throws -> Result
+    ) async throws -> Result {
+        #if Network
+        return try await withSpan(name) { _ in try await work() }
+        #else
+        return try await work()
+        #endif
+    }
+
+    /// What lies at the web addresses of a conversation's pictures, all together at most as large as a body may be.
+    private func fetch(_ turns: [ChatTurn]) async throws -> [String: [UInt8]] {
+        var fetched: [String: [UInt8]] = [:]
+        #if Network
+        guard !settings.fetchHosts.isEmpty, loaded.vision != nil else { return [:] }
+        var left = settings.maxBodyBytes
+        for case .picture(let url, _) in turns.flatMap(\.parts)
+        where PictureAddress.isWeb(url) && fetched[url] == nil {
+            let fetch = PictureFetch(
+                hosts: settings.fetchHosts,
+                allowsPrivate: settings.fetchesPrivate,
+                limit: min(settings.imageLimits.maxBytes, left),
+                seconds: settings.fetchSeconds
+            )
+            let bytes = try await fetch.fetch(url)
+            left -= bytes.count
+            fetched[url] = bytes
+        }
+        #endif
+        return fetched
+    }
+
+    private func build(_ turns: [ChatTurn], _ fetched: [String: [UInt8]]) throws(APIError) -> DeskPrompt {
         let messages = messages(turns)
         // Roles and places are checked before any picture is read.
         do throws(PromptError) {
@@ -122,7 +163,7 @@ package final class PromptDesk: Sendable {
             throw APIError(400, "messages: expected no images, since the model sees none", param: "messages")
         }
         for (url, tiling) in wanted {
-            let decoded = try PictureAddress.read(url, settings).decoded
+            let decoded = try PictureAddress.read(url, settings, fetched: fetched).decoded
             let rule = processor.resolve(tiling, pictures: wanted.count)
             let upright = decoded.upright
             guard let image = processor.prepare([upright], rule, pool: pool).first else { continue }
@@ -184,20 +225,22 @@ package final class PromptDesk: Sendable {
 
     /// The prompt of a text that is to be continued.
     func prompt(text: String) async throws -> DeskPrompt {
-        try await perform { [self] () throws(APIError) in
-            let readsControl = settings.readsControlTokens
-            do throws(PromptError) {
-                let chosen: any Processor = readsControl ? loaded.processor : processor
-                return DeskPrompt(
-                    prompt: try chosen.prompt(
-                        text: readsControl ? text : guarding.guarded(text),
-                        appliesTemplate: false,
-                        system: "",
-                        images: []
+        try await spanned("prompt") { [self] in
+            try await perform { [self] () throws(APIError) in
+                let readsControl = settings.readsControlTokens
+                do throws(PromptError) {
+                    let chosen: any Processor = readsControl ? loaded.processor : processor
+                    return DeskPrompt(
+                        prompt: try chosen.prompt(
+                            text: readsControl ? text : guarding.guarded(text),
+                            appliesTemplate: false,
+                            system: "",
+                            images: []
+                        )
                     )
-                )
-            } catch {
-                throw APIError(400, error.description, param: "prompt")
+                } catch {
+                    throw APIError(400, error.description, param: "prompt")
+                }
             }
         }
     }

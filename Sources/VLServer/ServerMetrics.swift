@@ -58,7 +58,7 @@ package final class ServerMetrics: Sendable {
         page.value(
             "cache_blocks_reserved",
             "gauge",
-            "Blocks that running answers have or may ask for.",
+            "Blocks that running answers have, or have been promised for their prompts.",
             batch.blocksReserved
         )
         page.value("cache_blocks_prefix", "gauge", "Blocks that are kept for others.", batch.blocksCached)
@@ -80,6 +80,18 @@ package final class ServerMetrics: Sendable {
             "counter",
             "Steps of answers behind their first token.",
             batch.decodedTokens
+        )
+        page.value(
+            "preempted_total",
+            "counter",
+            "Answers that gave back their blocks to go on later.",
+            batch.preempted
+        )
+        page.value(
+            "image_stored_total",
+            "counter",
+            "Pictures that were found on the disk.",
+            batch.storedPictures
         )
         page.value("image_tiles_total", "counter", "Tiles of pictures that were encoded.", batch.encodedTiles)
         page.value("image_hits_total", "counter", "Pictures that were encoded before.", batch.pictureHits)

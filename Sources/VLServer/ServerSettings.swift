@@ -17,6 +17,14 @@ package struct ServerSettings: Sendable {
     package var origins: [String] = []
     /// Folder that `file:` URLs may name files of; nil refuses them all.
     package var fileFolder: String?
+    /// Hosts that pictures may be fetched from: names, or `*.name` for all below one; none fetches nothing.
+    package var fetchHosts: [String] = []
+    /// Whether addresses of private networks and of this machine may be fetched from: for tests of a server.
+    package var fetchesPrivate = false
+    /// Seconds in which a picture must have been fetched.
+    package var fetchSeconds = 10
+    /// Requests that a key may have open at the same time; nil for any number.
+    package var requestsAtOnce: Int?
     /// Certificate and private key, PEM files; nil serves without TLS.
     package var certificate: String?
     package var privateKey: String?

@@ -21,11 +21,14 @@ package enum Serving {
         _ options: ServingOptions,
         _ settings: ServerSettings,
         logLevel: Logger.Level,
+        logsJSON: Bool = false,
         onEvent: @escaping @Sendable (Event) -> Void
     ) async throws {
         // A client that is gone is no reason to end.
         signal(SIGPIPE, SIG_IGN)
-        var logger = Logger(label: "deepseek-vl") { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "deepseek-vl") { label -> any LogHandler in
+            logsJSON ? JSONLogHandler() : StreamLogHandler.standardError(label: label)
+        }
         logger.logLevel = logLevel
         let told = logger
         let load: HTTPServer.Load = { onLayer in

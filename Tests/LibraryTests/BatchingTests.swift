@@ -39,7 +39,7 @@ private final class Bench {
         options.cacheBytes = cacheBytes
         options.sharesPrefixes = sharesPrefixes
         options.stepRows = rows
-        runner = host.batchRunner(options)
+        runner = try host.batchRunner(options)
     }
 
     func request(
@@ -196,6 +196,71 @@ struct BatchingTests {
         #expect(throws: BatchRefusal.self) {
             _ = try bench.runner.submit(bench.request("abc", tokens: 200))
         }
+    }
+
+    @Test(
+        "answer bit for bit as alone when blocks run out and they have to begin again, pictures and scores included",
+        arguments: [nil, "llm-linear"],
+        [false, true]
+    )
+    func preemption(model: String?, sharesPrefixes: Bool) throws {
+        let probe = try Bench(model)
+        let picture = probe.host.loaded.vision == nil ? nil : "rings.png"
+        func requests(_ bench: Bench) throws -> [BatchRequest] {
+            try (0..<4).map { index in
+                try bench.request(Self.texts[index], picture: index == 2 ? picture : nil, tokens: 150) {
+                    $0.sampling.temperature = 0.9
+                    $0.sampling.seed = UInt64(index)
+                    $0.endTokens = []
+                    $0.scoredFrom = index == 3 ? 0 : nil
+                }
+            }
+        }
+        let made = try requests(probe)
+        let alone = try made.map { try probe.alone($0) }
+        // Room for the largest alone and a little more.
+        let largest = made.map { ($0.prompt.ids.count + 150 + 63) / 64 }.max() ?? 0
+        let bench = try Bench(
+            model,
+            cacheBytes: (largest + 2) * probe.runner.blockBytes,
+            sharesPrefixes: sharesPrefixes
+        )
+        let ids = try requests(bench).map { try bench.runner.submit($0) }
+        bench.runAll()
+        #expect(bench.runner.statistics.preempted > 0)
+        for (id, wanted) in zip(ids, alone) {
+            let found = bench.outcomes[id]
+            #expect(found?.tokens == wanted.tokens && found?.bits == wanted.bits)
+            #expect(found?.reason == wanted.reason)
+        }
+        let statistics = bench.runner.statistics
+        #expect(statistics.blocksInUse == statistics.blocksCached && statistics.blocksReserved == 0)
+    }
+
+    @Test(
+        "encode their pictures a part a step, bit for bit as in one piece",
+        arguments: [nil, "vl2-mha", "vl-7b-like"]
+    )
+    func pictureParts(model: String?) throws {
+        let bench = try Bench(model)
+        let vision = try #require(bench.host.loaded.vision)
+        let image = try #require(bench.request("What?", picture: "rings.png").prompt.images.first)
+        let whole = vision.encoding(image)
+        #expect(whole.advance(bench.host.run))
+        let parts = vision.encoding(image)
+        var count = 0
+        while !parts.advance(bench.host.run, flops: 0) {
+            count += 1
+            // Other work between the parts.
+            bench.host.run.scoped {
+                let other = bench.host.run.workspace.matrix(64, 64)
+                other.pointer.update(repeating: .nan, count: 64 * 64)
+            }
+        }
+        #expect(count > 3)
+        func bits(_ x: Matrix) -> [UInt32] { (0..<x.rows * x.columns).map { x.pointer[$0].bitPattern } }
+        #expect(bits(whole.features) == bits(parts.features))
+        #expect(whole.tiles == image.tiles && parts.tiles == image.tiles)
     }
 
     @Test("that are cancelled or too late give back their blocks with the next step, and harm nobody")

@@ -17,6 +17,24 @@ struct ServingNews {
     }
 }
 
+/// Who is told what happens to answers.
+struct Listener {
+    private let sink: ServingEngine.Events.Continuation
+    private let observer: (@Sendable (Int, ServedEvent) -> Void)?
+
+    init(_ sink: ServingEngine.Events.Continuation, _ observer: (@Sendable (Int, ServedEvent) -> Void)?) {
+        self.sink = sink
+        self.observer = observer
+    }
+
+    func send(_ answer: Int, _ event: ServedEvent) {
+        observer?(answer, event)
+        sink.yield((answer, event))
+    }
+
+    func finish(throwing error: (any Error)? = nil) { sink.finish(throwing: error) }
+}
+
 /// Turns tokens into text for those who listen; lives on the engine's thread.
 struct AnswerDesk {
     private struct Answer {
@@ -31,7 +49,7 @@ struct AnswerDesk {
     }
 
     private struct Group {
-        let sink: ServingEngine.Events.Continuation
+        let listener: Listener
         var open: Set<Int>
     }
 
@@ -55,7 +73,7 @@ struct AnswerDesk {
         _ group: Int,
         _ requests: [ServedRequest],
         sharesPrompt: Bool,
-        _ sink: ServingEngine.Events.Continuation,
+        _ listener: Listener,
         _ time: ContinuousClock.Instant,
         _ runner: BatchRunner
     ) -> BatchRefusal? {
@@ -77,13 +95,13 @@ struct AnswerDesk {
                     answers[id] = nil
                     runner.end(id, .cancelled)
                 }
-                sink.finish(throwing: error)
+                listener.finish(throwing: error)
                 return error
             }
         }
-        groups[group] = Group(sink: sink, open: Set(ids))
-        sink.yield((0, .accepted))
-        if ids.isEmpty { sink.finish() }
+        groups[group] = Group(listener: listener, open: Set(ids))
+        listener.send(0, .accepted)
+        if ids.isEmpty { listener.finish() }
         return nil
     }
 
@@ -100,7 +118,7 @@ struct AnswerDesk {
         _ runner: BatchRunner
     ) {
         guard var answer = answers[id], let group = groups[answer.group] else { return }
-        func send(_ event: ServedEvent) { group.sink.yield((answer.index, event)) }
+        func send(_ event: ServedEvent) { group.listener.send(answer.index, event) }
         switch event {
         case .started(let cached): send(.started(cachedTokens: cached))
         case .pictures(let done, let total): send(.pictures(done, of: total))
@@ -152,7 +170,7 @@ struct AnswerDesk {
             groups[answer.group]?.open.remove(id)
             if groups[answer.group]?.open.isEmpty == true {
                 groups[answer.group] = nil
-                group.sink.finish()
+                group.listener.finish()
             }
             return
         }

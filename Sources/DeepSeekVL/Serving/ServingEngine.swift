@@ -17,6 +17,10 @@ package struct ServingOptions: Sendable {
     package var cacheBytes = 2 << 30
     /// Bytes of encoded pictures that are kept.
     package var featureBytes = 256 << 20
+    /// Folder of encoded pictures that are kept beyond a run; nil for none.
+    package var featureFolder: String?
+    /// Bytes of that folder.
+    package var featureFolderBytes = 4 << 30
     /// Rows of a step.
     package var stepRows = 128
     /// Requests that run at the same time.
@@ -33,11 +37,15 @@ package final class ServingEngine: Sendable {
     /// What a listener of several answers gets: which one, and what happened to it.
     package typealias Events = AsyncThrowingStream<(answer: Int, event: ServedEvent), any Error>
 
+    /// Told of everything that happens to the answers that the present task asks for, by the thread that computes them.
+    @TaskLocal package static var observer: (@Sendable (Int, ServedEvent) -> Void)?
+
     private struct Submission: Sendable {
         let group: Int
         let requests: [ServedRequest]
         let sharesPrompt: Bool
         let sink: Events.Continuation
+        let observer: (@Sendable (Int, ServedEvent) -> Void)?
         let time: ContinuousClock.Instant
     }
 
@@ -88,7 +96,7 @@ package final class ServingEngine: Sendable {
                         featureBytes: options.featureBytes,
                         onLayer: onLayer
                     )
-                    let runner = host.batchRunner(options)
+                    let runner = try host.batchRunner(options)
                     let engine = ServingEngine(host, runner, options)
                     continuation.resume(returning: engine)
                     engine.loop(runner)
@@ -116,6 +124,7 @@ package final class ServingEngine: Sendable {
                     requests: requests,
                     sharesPrompt: sharesPrompt,
                     sink: sink,
+                    observer: Self.observer,
                     time: .now
                 )
             )
@@ -169,7 +178,7 @@ package final class ServingEngine: Sendable {
                     submission.group,
                     submission.requests,
                     sharesPrompt: submission.sharesPrompt,
-                    submission.sink,
+                    Listener(submission.sink, submission.observer),
                     submission.time,
                     runner
                 ) {
@@ -211,12 +220,24 @@ extension BatchRefusal {
 
 extension ModelHost {
     /// A runner over the model that answers many requests together.
-    package func batchRunner(_ options: ServingOptions) -> BatchRunner {
-        BatchRunner(
+    ///
+    /// - Throws: `DeepSeekVLError` if the folder for encoded pictures cannot be used.
+    package func batchRunner(_ options: ServingOptions) throws(DeepSeekVLError) -> BatchRunner {
+        var store: FeatureFolder?
+        if let folder = options.featureFolder {
+            let way = "\(run.compute) \(run.instructionSet) \(options.weights)"
+            store = try FeatureFolder(
+                folder,
+                budget: options.featureFolderBytes,
+                model: ModelFingerprint.digest(path, way: way)
+            )
+        }
+        return BatchRunner(
             language: loaded.language,
             vision: loaded.vision,
             run: run,
             features: features,
+            featureStore: store,
             cacheType: options.cacheType,
             cacheBytes: options.cacheBytes,
             sharesPrefixes: options.sharesPrefixes

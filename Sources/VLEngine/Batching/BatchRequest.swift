@@ -86,6 +86,12 @@ package struct BatchStatistics: Sendable {
     package var cachedTokens = 0
     package var decodedTokens = 0
     package var encodedTiles = 0
+    /// Requests that gave back their blocks to go on later.
+    package var preempted = 0
+    /// Pictures that requests were given, encoded or kept.
+    package var placedPictures = 0
+    /// Pictures that were found beyond memory.
+    package var storedPictures = 0
     package var pictureHits = 0
     package var pictureMisses = 0
     package var featureBytes = 0

@@ -19,6 +19,10 @@ package final class BatchRunner {
         var features: [Int: [Float]] = [:]
         /// The next of the prompt's spans whose picture is wanted.
         var nextSpan = 0
+        /// Rows whose scores of the token behind them have been reported.
+        var scoredRows = 0
+        /// Whether it began once: what is put back begins again.
+        var hasBegun = false
 
         init(_ request: BatchRequest, vocabularySize: Int) {
             self.request = request
@@ -39,6 +43,12 @@ package final class BatchRunner {
     private let features: ImageFeatureCache
     private let pool: BlockPool
     private let prefixes = PrefixCache()
+    /// Where encoded pictures are kept beyond memory.
+    private let featureStore: (any FeatureStore)?
+    /// The picture that is being encoded, a part a step.
+    private var encoding: (digest: SHA256.Digest, work: PictureEncoding)?
+    /// Operations that a step spends on a picture: about what a step full of rows takes.
+    private let pictureFlops: Double
     private let sharesPrefixes: Bool
     private var scheduler: Scheduler
     private var slots: [Int: Slot] = [:]
@@ -47,6 +57,7 @@ package final class BatchRunner {
 
     /// - Parameters:
     ///   - features: where encoded pictures are looked for and kept.
+    ///   - featureStore: where they are kept beyond that.
     ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and float16 else.
     ///   - cacheBytes: budget of the key-value cache.
     ///   - sharesPrefixes: whether requests use what others with the same beginning computed.
@@ -55,6 +66,7 @@ package final class BatchRunner {
         vision: (any VisionEncoder)?,
         run: Run,
         features: ImageFeatureCache,
+        featureStore: (any FeatureStore)? = nil,
         cacheType: DType? = nil,
         cacheBytes: Int,
         sharesPrefixes: Bool = true,
@@ -64,12 +76,14 @@ package final class BatchRunner {
         self.vision = vision
         self.run = run
         self.features = features
+        self.featureStore = featureStore
         self.sharesPrefixes = sharesPrefixes
         layout = language.cacheLayout(cacheType ?? (run.compute == .float32 ? .float32 : .float16))
         pool = BlockPool(layout, budget: cacheBytes)
         var bounds = Scheduler.Limits(blocks: pool.limit)
         limits(&bounds)
         bounds.blockPositions = KVCache.blockPositions
+        pictureFlops = 2 * Double(language.activeParameters) * Double(bounds.rows)
         scheduler = Scheduler(bounds)
         pool.onShortage = { [unowned prefixes] in prefixes.evict() }
     }
@@ -163,8 +177,9 @@ package final class BatchRunner {
         }
         sweep(report)
         guard !scheduler.isIdle else { return false }
+        for id in scheduler.grow() { putBack(id) }
         admit(report)
-        encodePicture(report)
+        encodePictures()
         let step = scheduler.next()
         if !step.isEmpty { compute(step, report) }
         scheduler.advance(step)
@@ -185,13 +200,28 @@ package final class BatchRunner {
         }
     }
 
+    /// Lets go of what a request has that must begin again; what it computed is kept for it as long as there is room.
+    private func putBack(_ id: Int) {
+        guard let slot = slots[id], let cache = slot.cache else { return }
+        if sharesPrefixes {
+            prefixes.publish(&slot.content, cache.blocks, count: cache.count / KVCache.blockPositions)
+        }
+        slot.cache = nil
+        slot.features = [:]
+        counts.preempted += 1
+    }
+
     private func admit(_ report: (Int, BatchEvent) -> Void) {
         var shared: [Int: [CacheBlock]] = [:]
         func prefix(_ id: Int) -> [Int] {
             guard sharesPrefixes, let slot = slots[id] else { return [] }
             // The last token is computed in any case, as are those before scored ones: their logits are needed.
-            var most = slot.request.prompt.ids.count - 1
-            if let scoredFrom = slot.request.options.scoredFrom { most = min(most, max(0, scoredFrom - 1)) }
+            var most = slot.content.ids.count - 1
+            if let scoredFrom = slot.request.options.scoredFrom,
+                slot.scoredRows < slot.request.prompt.ids.count - 1
+            {
+                most = min(most, max(0, scoredFrom - 1, slot.scoredRows))
+            }
             let found = prefixes.match(&slot.content, most: most / KVCache.blockPositions)
             shared[id] = found.map(\.block)
             return found.map(\.number)
@@ -205,6 +235,8 @@ package final class BatchRunner {
             let cache = KVCache(layout, maximum: language.maxPositions, pool: pool)
             cache.adopt(shared[id] ?? [])
             slot.cache = cache
+            guard !slot.hasBegun else { continue }
+            slot.hasBegun = true
             counts.cachedTokens += cache.count
             report(id, .started(cachedTokens: cache.count))
         }
@@ -220,42 +252,84 @@ package final class BatchRunner {
         return slot.nextSpan == spans.count
     }
 
-    /// Encodes one picture, or finds it among those that were encoded before: one a step, since answers wait for it.
-    private func encodePicture(_ report: (Int, BatchEvent) -> Void) {
-        while let id = scheduler.nextForPictures, let slot = slots[id] {
-            let spans = slot.request.prompt.spans
-            guard slot.nextSpan < spans.count, let vision else {
+    /// Finds pictures among those that were encoded before, and encodes parts of others: as much as a step full of rows
+    /// costs, since answers wait for it.
+    private func encodePictures() {
+        var left = pictureFlops
+        while left > 0, let (id, slot) = nextForPicture() {
+            guard slot.nextSpan < slot.request.prompt.spans.count, let vision else {
                 scheduler.setReady(id)
                 continue
             }
-            let place = slot.nextSpan
-            let span = spans[place]
+            let span = slot.request.prompt.spans[slot.nextSpan]
             let image = slot.request.prompt.images[span.image]
-            let key = ImageKey(image)
-            slot.nextSpan += 1
-            if slot.nextSpan == spans.count { scheduler.setReady(id) }
-            if let known = features.features(key) {
-                slot.features[place] = known
-                report(id, .pictures(slot.nextSpan, of: spans.count))
-                continue
+            let digest = slot.request.pictures[span.image]
+            if encoding?.digest != digest {
+                if let known = known(digest, values: span.count * language.hiddenSize) {
+                    place(known, id, slot, report)
+                    continue
+                }
+                encoding = (digest, vision.encoding(image))
             }
-            let size = span.count * language.hiddenSize
-            let new = [Float](unsafeUninitializedCapacity: size) { buffer, initialized in
-                guard let base = buffer.baseAddress else { return }
-                base.initialize(repeating: 0, count: size)
-                initialized = size
-                vision.embed(
-                    image,
-                    into: Matrix(base, rows: span.count, columns: language.hiddenSize),
-                    run
-                ) { _ in }
-            }
+            guard let work = encoding?.work else { return }
+            let before = work.flopsLeft
+            guard work.advance(run, flops: left) else { return }
+            left -= max(before, 1)
+            encoding = nil
+            let made = work.features
+            let values = Array(UnsafeBufferPointer(start: made.pointer, count: made.rows * made.columns))
             counts.encodedTiles += image.tiles
-            features.store(new, for: key)
-            slot.features[place] = new
-            report(id, .pictures(slot.nextSpan, of: spans.count))
-            return
+            features.store(values, for: ImageKey(digest))
+            featureStore?.save(values, for: digest)
+            place(values, id, slot, report)
         }
+    }
+
+    /// The request whose picture is encoded next: the one that goes on, then in turn the first one and the one that wants
+    /// the fewest tiles, so that neither few nor many pictures wait without end.
+    private func nextForPicture() -> (Int, Slot)? {
+        let ids = scheduler.idsForPictures
+        func wanted(_ slot: Slot) -> [ImageSpan] { Array(slot.request.prompt.spans[slot.nextSpan...]) }
+        func tiles(_ id: Int) -> Int {
+            guard let slot = slots[id] else { return 0 }
+            return wanted(slot).reduce(0) { $0 + slot.request.prompt.images[$1.image].tiles }
+        }
+        if let encoding {
+            for id in ids {
+                guard let slot = slots[id], let span = wanted(slot).first else { continue }
+                if slot.request.pictures[span.image] == encoding.digest { return (id, slot) }
+            }
+            // Nobody waits for it any more.
+            self.encoding = nil
+        }
+        let isShortest = counts.placedPictures % 2 == 1
+        let chosen = isShortest ? ids.min { tiles($0) < tiles($1) } : ids.first
+        guard let chosen, let slot = slots[chosen] else { return nil }
+        return (chosen, slot)
+    }
+
+    /// A picture's embeddings, if they are kept anywhere.
+    private func known(_ digest: SHA256.Digest, values: Int) -> [Float]? {
+        if let known = features.features(ImageKey(digest)) { return known }
+        guard let stored = featureStore?.load(digest, count: values) else { return nil }
+        features.store(stored, for: ImageKey(digest))
+        counts.storedPictures += 1
+        return stored
+    }
+
+    /// Gives a request the embeddings of the picture that it wants next.
+    private func place(
+        _ values: [Float],
+        _ id: Int,
+        _ slot: Slot,
+        _ report: (Int, BatchEvent) -> Void
+    ) {
+        let count = slot.request.prompt.spans.count
+        slot.features[slot.nextSpan] = values
+        slot.nextSpan += 1
+        counts.placedPictures += 1
+        report(id, .pictures(slot.nextSpan, of: count))
+        if slot.nextSpan == count { scheduler.setReady(id) }
     }
 
     // MARK: Rows
@@ -269,7 +343,8 @@ package final class BatchRunner {
             for chunk in step.chunks {
                 guard let slot = slots[chunk.id], let cache = slot.cache else { continue }
                 for (offset, position) in chunk.rows.enumerated() {
-                    ids[row + offset] = slot.request.prompt.ids[position]
+                    // Those of an answer, too, for one that was put back.
+                    ids[row + offset] = slot.content.ids[position]
                 }
                 segments.append(
                     Segment(
@@ -299,8 +374,8 @@ package final class BatchRunner {
             for (chunk, segment) in zip(step.chunks, segments) {
                 guard let slot = slots[chunk.id] else { continue }
                 score(chunk, slot, x[rows: segment.rows], report)
-                let count = slot.request.prompt.ids.count
-                report(chunk.id, .prefilled(chunk.rows.upperBound, of: count))
+                let count = slot.content.ids.count
+                if slot.tokens.isEmpty { report(chunk.id, .prefilled(chunk.rows.upperBound, of: count)) }
                 if chunk.rows.upperBound == count {
                     last.append((segment.rows.upperBound - 1, chunk.id))
                     slot.features = [:]
@@ -346,12 +421,15 @@ package final class BatchRunner {
     ) {
         guard let scoredFrom = slot.request.options.scoredFrom else { return }
         let ids = slot.request.prompt.ids
-        let first = chunk.rows.lowerBound
         let end = min(chunk.rows.upperBound, ids.count - 1)
+        let first = chunk.rows.lowerBound
+        let start = max(first, scoredFrom - 1, slot.scoredRows)
+        guard start < end else { return }
+        slot.scoredRows = end
         var scores: [GeneratedToken] = []
         // A vocabulary's logits for all rows at once would take more memory than the model.
         let size = 32
-        for start in stride(from: max(first, scoredFrom - 1), to: end, by: size) {
+        for start in stride(from: start, to: end, by: size) {
             run.scoped {
                 let part = start - first..<min(end, start + size) - first
                 let logits = language.logits(language.finalNorm(x[rows: part], run), run)

@@ -1,7 +1,9 @@
 /// Decides which requests run and what each step computes: no clock, no memory, no threads.
 ///
-/// A request that runs has all blocks that it may ever need, so that nothing that was begun is ever put back. What it
-/// shares with others of its prefix is counted once.
+/// A request begins when the blocks of its prompt fit, and gets one more whenever its answer needs it. When none is left,
+/// the request that came last among the least urgent goes back to the queue, to compute its positions again later: the
+/// request that came first among the most urgent is never put back and could have all blocks, so that it ends, and then
+/// the next one does. What a request shares with others of its prefix is counted once.
 package struct Scheduler: Sendable {
     /// What bounds the work.
     package struct Limits: Sendable, Equatable {
@@ -17,6 +19,9 @@ package struct Scheduler: Sendable {
         package var waiting = 256
         /// How often requests behind one that does not fit yet may go first, before all wait for it.
         package var overtaking = 16
+        /// Blocks that are left free at an admission for each request that runs and may still grow, so that few are put
+        /// back.
+        package var headroom = 1
 
         package init(blocks: Int) { self.blocks = blocks }
     }
@@ -26,9 +31,9 @@ package struct Scheduler: Sendable {
         package var id: Int
         /// Greater goes first.
         package var priority = 0
-        /// Rows of the prompt.
+        /// Rows of the prompt; and of what was answered already, for one that was put back.
         package var promptRows: Int
-        /// Blocks of the prompt and the longest answer.
+        /// Blocks of the prompt and the longest answer: what it may ever have.
         package var blocks: Int
         /// A request with the same prompt, whose prompt is computed first so that this one shares it.
         package var after: Int?
@@ -81,11 +86,19 @@ package struct Scheduler: Sendable {
     private struct Running: Sendable {
         let job: Job
         let order: Int
+        /// Rows of the prompt that were computed.
         var done: Int
-        let own: Int
+        /// Rows behind the prompt that were computed.
+        var decoded = 0
+        /// Blocks that are its own.
+        var own: Int
         let shared: [Int]
         /// Whether its pictures are ready, or it has none.
         var isReady: Bool
+
+        var isDecoding: Bool { done >= job.promptRows }
+        /// Whether it may get more blocks than it has.
+        var mayGrow: Bool { own + shared.count < job.blocks }
     }
 
     package let limits: Limits
@@ -101,8 +114,12 @@ package struct Scheduler: Sendable {
     package var waitingCount: Int { waiting.count }
     /// Requests that run.
     package var runningCount: Int { running.count }
-    /// Blocks that running requests have or may ask for.
+    /// Blocks that running requests have, or have been promised for their prompts.
     package var reservedBlocks: Int { running.reduce(0) { $0 + $1.own } + pins.count }
+    /// Blocks that a running request has; nil for one that does not run.
+    package func blocks(of id: Int) -> Int? {
+        running.first { $0.job.id == id }.map { $0.own + $0.shared.count }
+    }
     /// Running requests in the order in which they came.
     package var runningIDs: [Int] { running.map(\.job.id) }
     /// Waiting requests in the order in which they go.
@@ -140,8 +157,10 @@ package struct Scheduler: Sendable {
             }
             let shared = prefix(job.id)
             precondition(shared.count < max(1, job.blocks), "a prefix that is the whole request")
-            let new = job.blocks - shared.count + shared.count { pins[$0] == nil }
-            if reservedBlocks + new > limits.blocks {
+            let first = blocks(job, job.promptRows + 1)
+            let room = running.isEmpty ? 0 : min(limits.headroom, job.blocks - first) + headroom
+            let new = first - shared.count + shared.count { pins[$0] == nil }
+            if reservedBlocks + new + room > limits.blocks {
                 if waiting[index].overtaken >= limits.overtaking { break }
                 index += 1
                 continue
@@ -155,7 +174,7 @@ package struct Scheduler: Sendable {
                     job: job,
                     order: entry.order,
                     done: min(shared.count * limits.blockPositions, job.promptRows - 1),
-                    own: job.blocks - shared.count,
+                    own: first - shared.count,
                     shared: shared,
                     isReady: isReady(job.id)
                 ),
@@ -164,6 +183,54 @@ package struct Scheduler: Sendable {
             admitted.append(job.id)
         }
         return admitted
+    }
+
+    /// Blocks of so many positions of a request.
+    private func blocks(_ job: Job, _ positions: Int) -> Int {
+        min(job.blocks, (positions + limits.blockPositions - 1) / limits.blockPositions)
+    }
+
+    /// Blocks that are kept free for those that run.
+    private var headroom: Int { running.reduce(0) { $0 + ($1.mayGrow ? limits.headroom : 0) } }
+
+    /// Gives every answer the block that its next position needs, those that go first before others.
+    ///
+    /// - Returns: requests that had to go back to the queue for it; their blocks are free, and their rows are computed
+    ///   again when they begin again.
+    package mutating func grow() -> [Int] {
+        var putBack: [Int] = []
+        for id in bySeniority {
+            guard let run = running.first(where: { $0.job.id == id }), run.isDecoding else { continue }
+            let needed = blocks(run.job, run.done + run.decoded + 1) - run.shared.count
+            guard needed > run.own else { continue }
+            var isHere = true
+            while isHere, reservedBlocks + needed - run.own > limits.blocks, let last = bySeniority.last {
+                returnToQueue(last)
+                putBack.append(last)
+                isHere = last != id
+            }
+            if let index = running.firstIndex(where: { $0.job.id == id }) { running[index].own = needed }
+        }
+        return putBack
+    }
+
+    /// Running requests: the more urgent first, then in the order in which they came.
+    private var bySeniority: [Int] {
+        running.sorted { ($0.job.priority, $1.order) > ($1.job.priority, $0.order) }.map(\.job.id)
+    }
+
+    /// Puts a running request back to its place in the queue, before those that came later.
+    private mutating func returnToQueue(_ id: Int) {
+        guard let run = running.first(where: { $0.job.id == id }) else { return }
+        remove(id)
+        var job = run.job
+        // A token is chosen behind the prompt and behind each row since.
+        if run.isDecoding { job.promptRows += run.decoded + 1 }
+        let place =
+            waiting.firstIndex {
+                ($0.job.priority, run.order) < (job.priority, $0.order)
+            } ?? waiting.count
+        waiting.insert(Waiting(job: job, order: run.order), at: place)
     }
 
     /// Whether a request has not computed its prompt yet.
@@ -177,8 +244,11 @@ package struct Scheduler: Sendable {
         if let index = running.firstIndex(where: { $0.job.id == id }) { running[index].isReady = true }
     }
 
-    /// The first request whose pictures are wanted.
-    package var nextForPictures: Int? { running.first { !$0.isReady }?.job.id }
+    /// Requests whose pictures are wanted: the more urgent first, then in the order in which they came.
+    package var idsForPictures: [Int] {
+        running.filter { !$0.isReady }.sorted { ($0.job.priority, $1.order) > ($1.job.priority, $0.order) }
+            .map(\.job.id)
+    }
 
     /// Forgets a request, wherever it is; its blocks are free.
     package mutating func remove(_ id: Int) {
@@ -196,7 +266,7 @@ package struct Scheduler: Sendable {
     /// their order and one half for the shortest rests, so that neither long nor short requests wait without end.
     package func next() -> Step {
         var step = Step()
-        step.decoding = running.filter { $0.done >= $0.job.promptRows }.map(\.job.id)
+        step.decoding = running.filter(\.isDecoding).map(\.job.id)
         let prompts = running.filter { $0.isReady && $0.done < $0.job.promptRows }
             .sorted { ($0.job.priority, $1.order) > ($1.job.priority, $0.order) }
         guard !prompts.isEmpty else { return step }
@@ -228,6 +298,10 @@ package struct Scheduler: Sendable {
             if let index = running.firstIndex(where: { $0.job.id == chunk.id }) {
                 running[index].done = chunk.rows.upperBound
             }
+        }
+        let decoding = Set(step.decoding)
+        for index in running.indices where decoding.contains(running[index].job.id) {
+            running[index].decoded += 1
         }
     }
 }

@@ -66,51 +66,105 @@ package struct DeepSeekVL: VisionEncoder {
         let perTile = 3 * tileSize * tileSize
         // One picture at a time: each fills the kernels by itself.
         for tile in 0..<tiles {
-            run.scoped {
-                let aligned = aligner(features(pixels + tile * perTile, run), run)
-                run.trace?.record("aligner_output", aligned, tiles: 1)
-                run.trace?.record("projector_output", aligned, tiles: 1)
-                out[row: tile * aligned.rows].update(from: aligned.pointer, count: aligned.rows * out.columns)
+            let seen = HeldMatrix(config.vision.tokens, config.aligner.outputSize)
+            for part in parts(into: seen, pixels: { $0(pixels + tile * perTile) }) {
+                run.scoped { part.work(run) }
             }
+            out[row: tile * config.vision.tokens].update(
+                from: seen.matrix.pointer,
+                count: seen.matrix.rows * out.columns
+            )
         }
         return out
     }
 
-    /// What the towers see in one picture.
-    private func features(_ pixels: UnsafePointer<Float>, _ run: Run) -> VisionFeatures {
+    package func encoding(_ image: PreparedImage) -> PictureEncoding {
+        precondition(
+            image.tiles == 1 && image.size == tileSize && image.pixels.count == 3 * tileSize * tileSize,
+            "a picture for another model"
+        )
+        let out = HeldMatrix(config.vision.tokens, config.aligner.outputSize)
+        return PictureEncoding(
+            into: out,
+            parts(into: out) { begin in
+                image.pixels.withUnsafeBufferPointer { pixels in
+                    guard let base = pixels.baseAddress else {
+                        preconditionFailure("a picture without pixels")
+                    }
+                    begin(base)
+                }
+            }
+        )
+    }
+
+    /// The towers' parts for one picture, the last of which writes what the aligner makes of their features.
+    private func parts(
+        into out: HeldMatrix,
+        pixels: @escaping ((UnsafePointer<Float>) -> Void) -> Void
+    ) -> [PictureEncoding.Part] {
+        func align(_ features: VisionFeatures, _ run: Run) {
+            let aligned = aligner(features, run)
+            run.trace?.record("aligner_output", aligned, tiles: 1)
+            run.trace?.record("projector_output", aligned, tiles: 1)
+            out.matrix.pointer.update(from: aligned.pointer, count: aligned.rows * aligned.columns)
+        }
         switch (towers, config.vision) {
         case (.single(let network), .single(let tower)):
-            let seen = network(
-                normalized(pixels, tower.network.imageSize, tower.normalization, run),
+            return network.parts(
+                in: HeldMatrix(network.config.tokens, network.config.width),
                 tiles: 1,
-                run,
-                name: "siglip"
+                name: "siglip",
+                pixels: { run, begin in
+                    pixels { begin(normalized($0, tower.network.imageSize, tower.normalization, run)) }
+                },
+                finish: { seen, run in
+                    run.trace?.record("vision_features", seen, tiles: 1)
+                    align(.one(seen), run)
+                }
             )
-            run.trace?.record("vision_features", seen, tiles: 1)
-            return .one(seen)
         case (.hybrid(let high, let low), .hybrid(let highTower, let lowTower)):
             let size = lowTower.network.imageSize
-            // The small picture is made from the large one before either is normalised.
-            let small = PlaneResize.resize(pixels, count: 3, from: tileSize, to: size, run)
-            run.trace?.record("low_images", Matrix(small, rows: 3 * size, columns: size), tiles: 1)
-            let details = high(normalized(pixels, tileSize, highTower.normalization, run), run)
-            let whole = low(
-                normalized(small, size, lowTower.normalization, run),
-                tiles: 1,
-                run,
-                name: "siglip"
+            let details = HeldMatrix(
+                high.config.outputSide * high.config.outputSide,
+                high.config.outputChannels
             )
-            if let trace = run.trace {
-                let both = run.workspace.matrix(whole.rows, details.columns + whole.columns)
-                for row in 0..<both.rows {
-                    both[row: row].update(from: details[row: row], count: details.columns)
-                    (both[row: row] + details.columns).update(from: whole[row: row], count: whole.columns)
-                }
-                trace.record("vision_features", both, tiles: 1)
+            let first = high.parts(into: details) { run, begin in
+                pixels { begin(normalized($0, tileSize, highTower.normalization, run)) }
             }
-            return .two(high: details, low: whole)
+            let second = low.parts(
+                in: HeldMatrix(low.config.tokens, low.config.width),
+                tiles: 1,
+                name: "siglip",
+                pixels: { run, begin in
+                    pixels { pixels in
+                        // The small picture is made from the large one before either is normalised.
+                        let small = PlaneResize.resize(pixels, count: 3, from: tileSize, to: size, run)
+                        run.trace?.record(
+                            "low_images",
+                            Matrix(small, rows: 3 * size, columns: size),
+                            tiles: 1
+                        )
+                        begin(normalized(small, size, lowTower.normalization, run))
+                    }
+                },
+                finish: { whole, run in
+                    if let trace = run.trace { record(details.matrix, whole, trace, run) }
+                    align(.two(high: details.matrix, low: whole), run)
+                }
+            )
+            return first + second
         default: preconditionFailure("towers of another configuration")
         }
+    }
+
+    /// Both towers' features side by side, for a trace.
+    private func record(_ details: Matrix, _ whole: Matrix, _ trace: Trace, _ run: Run) {
+        let both = run.workspace.matrix(whole.rows, details.columns + whole.columns)
+        for row in 0..<both.rows {
+            both[row: row].update(from: details[row: row], count: details.columns)
+            (both[row: row] + details.columns).update(from: whole[row: row], count: whole.columns)
+        }
+        trace.record("vision_features", both, tiles: 1)
     }
 
     /// (pixel - mean) / deviation for each channel, [3, size, size], in the workspace.
@@ -128,21 +182,5 @@ package struct DeepSeekVL: VisionEncoder {
             for index in row * size..<(row + 1) * size { out[index] = (pixels[index] - mean) / deviation }
         }
         return UnsafePointer(out)
-    }
-
-    package func embed(_ image: PreparedImage, into out: Matrix, _ run: Run, onTiles: (Int) -> Void) {
-        precondition(
-            image.tiles == 1 && image.size == tileSize && image.pixels.count == 3 * tileSize * tileSize
-                && out.rows == config.vision.tokens,
-            "a picture for another model"
-        )
-        run.scoped {
-            image.pixels.withUnsafeBufferPointer { pixels in
-                guard let base = pixels.baseAddress else { preconditionFailure("a picture without pixels") }
-                let aligned = encode(base, tiles: 1, run)
-                for row in 0..<out.rows { out[row: row].update(from: aligned[row: row], count: out.columns) }
-            }
-        }
-        onTiles(1)
     }
 }

@@ -54,40 +54,51 @@ package struct DeepSeekVL2: VisionEncoder {
         side * (side + 1) + 1 + tilesDown * side * (tilesAcross * side + 1)
     }
 
-    package func embed(_ image: PreparedImage, into out: Matrix, _ run: Run, onTiles: (Int) -> Void) {
+    package func encoding(_ image: PreparedImage) -> PictureEncoding {
         precondition(
             image.tiles == 1 + image.tilesAcross * image.tilesDown && image.size == config.vision.imageSize
                 && image.pixels.count == image.tiles * 3 * image.size * image.size,
             "a picture for another model"
         )
-        precondition(
-            out.rows == imageTokens(tilesAcross: image.tilesAcross, tilesDown: image.tilesDown),
-            "rows for a picture"
-        )
-        run.scoped {
-            let perTile = side * side
-            let features = run.workspace.matrix(image.tiles * perTile, out.columns)
-            // As many tiles at once as fill the kernels; more would only need more memory.
-            let step = max(1, 1024 / config.vision.tokens)
-            for first in stride(from: 0, to: image.tiles, by: step) {
-                let tiles = min(step, image.tiles - first)
-                run.scoped {
-                    let projected = image.pixels.withUnsafeBufferPointer { pixels -> Matrix in
+        let width = config.projector.outputSize
+        let tokens = imageTokens(tilesAcross: image.tilesAcross, tilesDown: image.tilesDown)
+        let out = HeldMatrix(tokens, width)
+        let perTile = side * side
+        let features = HeldMatrix(image.tiles * perTile, width)
+        // As many tiles at once as fill the kernels; more would only need more memory.
+        let step = max(1, 1024 / config.vision.tokens)
+        let x = HeldMatrix(min(step, image.tiles) * config.vision.tokens, config.vision.width)
+        var parts: [PictureEncoding.Part] = []
+        for first in stride(from: 0, to: image.tiles, by: step) {
+            let tiles = min(step, image.tiles - first)
+            parts += vision.parts(
+                in: x,
+                tiles: tiles,
+                name: "vision",
+                pixels: { _, begin in
+                    image.pixels.withUnsafeBufferPointer { pixels in
                         guard let base = pixels.baseAddress else {
                             preconditionFailure("a picture without pixels")
                         }
-                        return encode(base + first * 3 * image.size * image.size, tiles: tiles, run)
+                        begin(base + first * 3 * image.size * image.size)
                     }
-                    features[row: first * perTile].update(
+                },
+                finish: { seen, run in
+                    let projected = projector(seen, tiles: tiles, grid: config.vision.grid, run)
+                    features.matrix[row: first * perTile].update(
                         from: projected.pointer,
-                        count: tiles * perTile * out.columns
+                        count: tiles * perTile * width
                     )
                 }
-                onTiles(first + tiles)
-            }
-            run.trace?.record("projector_output", features, tiles: image.tiles)
-            arrange(features, image, into: out)
+            )
         }
+        parts.append(
+            PictureEncoding.Part(flops: 0, tiles: 0) { run in
+                run.trace?.record("projector_output", features.matrix, tiles: image.tiles)
+                arrange(features.matrix, image, into: out.matrix)
+            }
+        )
+        return PictureEncoding(into: out, parts)
     }
 
     /// Lays the tiles' tokens out as one sequence: each view's rows, closed by the newline vector, with the

@@ -92,23 +92,40 @@ package struct SAM: Sendable {
         let side = config.outputSide
         let out = run.workspace.matrix(side * side, config.outputChannels)
         run.scoped {
-            let x = patches(pixels, tiles: 1, run)
-            run.add(Matrix(table: positions, rows: x.rows, columns: x.columns), to: x)
-            run.trace?.record("sam_embedded", x, tiles: 1)
+            let x = run.workspace.matrix(config.grid * config.grid, config.width)
             let details = run.workspace.matrix(x.rows, x.columns)
-            var hasDetails = false
-            var hasWindows = false
-            for block in blocks {
-                block(x, height: config.grid, width: config.grid, run)
-                if block.isGlobal && !hasDetails {
-                    hasDetails = true
-                    details.pointer.update(from: x.pointer, count: x.rows * x.columns)
-                    run.trace?.record("sam_first_global_block", x, tiles: 1)
-                } else if !block.isGlobal && !hasWindows {
-                    hasWindows = true
-                    run.trace?.record("sam_first_window_block", x, tiles: 1)
-                }
-            }
+            begin(pixels, into: x, run)
+            for index in blocks.indices { apply(index, to: x, details: details, run) }
+            finish(x, details: details, into: out, run)
+        }
+        run.trace?.record("sam_features", out, tiles: 1)
+        return out
+    }
+
+    /// Patches with their positions: what the first block takes, [grid * grid, width].
+    func begin(_ pixels: UnsafePointer<Float>, into x: Matrix, _ run: Run) {
+        run.scoped {
+            let embedded = patches(pixels, tiles: 1, run)
+            x.pointer.update(from: embedded.pointer, count: x.rows * x.columns)
+        }
+        run.add(Matrix(table: positions, rows: x.rows, columns: x.columns), to: x)
+        run.trace?.record("sam_embedded", x, tiles: 1)
+    }
+
+    /// One block, in place; what stands behind the first global one is kept as `details`.
+    func apply(_ index: Int, to x: Matrix, details: Matrix, _ run: Run) {
+        blocks[index](x, height: config.grid, width: config.grid, run)
+        if index == blocks.firstIndex(where: \.isGlobal) {
+            details.pointer.update(from: x.pointer, count: x.rows * x.columns)
+            run.trace?.record("sam_first_global_block", x, tiles: 1)
+        } else if index == blocks.firstIndex(where: { !$0.isGlobal }) {
+            run.trace?.record("sam_first_window_block", x, tiles: 1)
+        }
+    }
+
+    /// The necks and what lies behind them, [outputSide * outputSide, outputChannels].
+    func finish(_ x: Matrix, details: Matrix, into out: Matrix, _ run: Run) {
+        run.scoped {
             let wholes = reduce(x, neck, "sam_neck", run)
             out.pointer.update(from: wholes.pointer, count: out.rows * out.columns)
             let added = reduce(details, detailNeck, "sam_neck_hd", run)
@@ -121,8 +138,6 @@ package struct SAM: Sendable {
                 )
             }
         }
-        run.trace?.record("sam_features", out, tiles: 1)
-        return out
     }
 
     /// A neck, the stretching and the halvings: [grid * grid, width] to [outputSide * outputSide, outputChannels].

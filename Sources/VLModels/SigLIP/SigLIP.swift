@@ -118,20 +118,45 @@ package struct SigLIP: Sendable {
     ) -> Matrix {
         let out = run.workspace.matrix(tiles * config.tokens, config.width)
         run.scoped {
-            let x = patches(pixels, tiles: tiles, run)
-            for tile in 0..<tiles {
-                let rows = x[rows: tile * config.tokens..<(tile + 1) * config.tokens]
-                run.add(Matrix(table: positions, rows: config.tokens, columns: config.width), to: rows)
-            }
-            run.trace?.record(name + "_embedded", x, tiles: tiles)
-            for (index, block) in blocks.enumerated() {
-                block(x, tokens: config.tokens, run)
-                if index == 0 { run.trace?.record(name + "_block0", x, tiles: tiles) }
-            }
-            let normed = norm(x, run)
-            out.pointer.update(from: normed.pointer, count: out.rows * out.columns)
+            let x = run.workspace.matrix(out.rows, out.columns)
+            begin(pixels, tiles: tiles, into: x, run, name: name)
+            for index in blocks.indices { apply(index, to: x, tiles: tiles, run, name: name) }
+            finish(x, into: out, run)
         }
         run.trace?.record(name + "_features", out, tiles: tiles)
         return out
+    }
+
+    /// Patches of tiles with their positions: what the first block takes, [tiles * tokens, width].
+    func begin(
+        _ pixels: UnsafePointer<Float>,
+        tiles: Int,
+        into x: Matrix,
+        _ run: Run,
+        name: String
+    ) {
+        run.scoped {
+            let embedded = patches(pixels, tiles: tiles, run)
+            x.pointer.update(from: embedded.pointer, count: x.rows * x.columns)
+        }
+        for tile in 0..<tiles {
+            let rows = x[rows: tile * config.tokens..<(tile + 1) * config.tokens]
+            run.add(Matrix(table: positions, rows: config.tokens, columns: config.width), to: rows)
+        }
+        run.trace?.record(name + "_embedded", x, tiles: tiles)
+    }
+
+    /// One block, in place.
+    func apply(_ index: Int, to x: Matrix, tiles: Int, _ run: Run, name: String) {
+        blocks[index](x, tokens: config.tokens, run)
+        if index == 0 { run.trace?.record(name + "_block0", x, tiles: tiles) }
+    }
+
+    /// The final norm; `out` may be in the same place.
+    func finish(_ x: Matrix, into out: Matrix, _ run: Run) {
+        run.scoped {
+            let normed = norm(x, run)
+            out.pointer.update(from: normed.pointer, count: out.rows * out.columns)
+        }
     }
 }

@@ -20,6 +20,11 @@ enum LogLevel: String, ExpressibleByArgument, CaseIterable {
     }
 }
 
+/// How logs are written.
+enum LogFormat: String, ExpressibleByArgument, CaseIterable {
+    case text, json
+}
+
 /// Serves a model over HTTP.
 struct ServeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -37,10 +42,23 @@ struct ServeCommand: ParsableCommand {
             Listens for this machine only unless --host says otherwise. Ends on SIGTERM and
             SIGINT: what runs is finished first, for --grace seconds at most. Endpoints,
             fields and limits are in docs/server.md.
+
+            Each option may stand in a file, too (--config FILE), or in the environment; what
+            is given here goes before the environment, which goes before the file:
+
+              {"port": 8081, "cache-memory": 8192, "no-prefix-cache": true, "cors-origin": ["*"]}
+              DEEPSEEK_VL_SERVE_CACHE_MEMORY=8192 DEEPSEEK_VL_SERVE_CORS_ORIGIN=a,b
             """
     )
 
     @OptionGroup var model: ModelOptions
+    @Option(
+        help: ArgumentHelp(
+            "JSON file with options by their long names; unknown ones are errors.",
+            valueName: "file.json"
+        )
+    )
+    var config: String?
     @Option(help: ArgumentHelp("Address to listen at.", valueName: "address"))
     var host = "127.0.0.1"
     @Option(help: "Port to listen at; 0 lets the system choose one, which is printed.")
@@ -63,6 +81,24 @@ struct ServeCommand: ParsableCommand {
         help: ArgumentHelp("Requests of a key in a minute; any number if omitted.", valueName: "n")
     )
     var requestsPerMinute: Int?
+    @Option(
+        name: .customLong("requests-at-once"),
+        help: ArgumentHelp("Requests that a key may have open; any number if omitted.", valueName: "n")
+    )
+    var requestsAtOnce: Int?
+    @Option(
+        name: .customLong("fetch-host"),
+        help: ArgumentHelp(
+            "Host that pictures may be fetched from by http and https, or '*.name' for all hosts below it; may be repeated. Nothing is fetched if omitted.",
+            valueName: "host"
+        )
+    )
+    var fetchHosts: [String] = []
+    @Flag(
+        name: .customLong("fetch-private"),
+        help: "Dangerous, for tests: fetches from private addresses and from this machine, too."
+    )
+    var fetchPrivate = false
     @Option(
         name: .customLong("allow-host"),
         help: ArgumentHelp(
@@ -102,6 +138,19 @@ struct ServeCommand: ParsableCommand {
         help: ArgumentHelp("Memory for pictures that were encoded already.", valueName: "MiB")
     )
     var imageMemory = 256
+    @Option(
+        name: .customLong("feature-cache"),
+        help: ArgumentHelp(
+            "Folder for pictures that were encoded already, kept beyond the end; none if omitted.",
+            valueName: "folder"
+        )
+    )
+    var featureFolder: String?
+    @Option(
+        name: .customLong("feature-cache-size"),
+        help: ArgumentHelp("Largest size of that folder.", valueName: "MiB")
+    )
+    var featureFolderSize = 4096
     @Option(
         name: .customLong("step-tokens"),
         help: ArgumentHelp(
@@ -170,6 +219,8 @@ struct ServeCommand: ParsableCommand {
         help: "What is logged to standard error: info has a line a request, never what was asked or answered."
     )
     var logLevel = LogLevel.info
+    @Option(name: .customLong("log-format"), help: "text, or json: one object a line.")
+    var logFormat = LogFormat.text
 
     func validate() throws {
         func check(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws {
@@ -189,6 +240,16 @@ struct ServeCommand: ParsableCommand {
         try check("request-timeout", requestSeconds, 1...86400)
         try check("body-timeout", bodySeconds, 1...3600)
         try check("grace", grace, 0...3600)
+        try check("feature-cache-size", featureFolderSize, 1...16_777_216)
+        if let requestsAtOnce { try check("requests-at-once", requestsAtOnce, 1...1_000_000) }
+        for host in fetchHosts where host.isEmpty || host.contains("/") || host.contains(":") || host == "*" {
+            throw ValidationError(
+                "--fetch-host: expected the name of a host, or '*.' and a name, found '\(host)'"
+            )
+        }
+        if fetchPrivate, fetchHosts.isEmpty {
+            throw ValidationError("--fetch-private: expected it with --fetch-host only, found it alone")
+        }
         if let requestsPerMinute { try check("requests-per-minute", requestsPerMinute, 1...1_000_000) }
         guard (0...2).contains(defaultTemperature) else {
             throw ValidationError(
@@ -203,13 +264,18 @@ struct ServeCommand: ParsableCommand {
         }
     }
 
-    func run() throws {
+    func run() throws { try ServeOptions.completed(self).serve() }
+
+    private func serve() throws {
         var settings = ServerSettings()
         settings.host = host
         settings.port = port
         settings.modelNames = names
         settings.keys = try readKeys()
         settings.requestsPerMinute = requestsPerMinute
+        settings.requestsAtOnce = requestsAtOnce
+        settings.fetchHosts = fetchHosts
+        settings.fetchesPrivate = fetchPrivate
         settings.allowedHosts = allowedHosts
         settings.origins = origins
         settings.fileFolder = imageFolder
@@ -239,6 +305,8 @@ struct ServeCommand: ParsableCommand {
         options.cacheType = model.cacheType
         options.cacheBytes = cacheMemory << 20
         options.featureBytes = imageMemory << 20
+        options.featureFolder = featureFolder
+        options.featureFolderBytes = featureFolderSize << 20
         options.stepRows = stepTokens
         options.running = running
         options.waiting = waiting
@@ -250,12 +318,13 @@ struct ServeCommand: ParsableCommand {
     private func wait(_ options: ServingOptions, _ settings: ServerSettings) throws {
         let isDone = DispatchSemaphore(value: 0)
         let level = logLevel.level
+        let logsJSON = logFormat == .json
         let isSecure = certificate != nil
         let page = settings.servesPage ? settings.rootPath : nil
         let shared = Failure()
         Task.detached {
             do {
-                try await Serving.run(options, settings, logLevel: level) { event in
+                try await Serving.run(options, settings, logLevel: level, logsJSON: logsJSON) { event in
                     switch event {
                     case .loading(let done, let total): Terminal.progress("loading", done, of: total)
                     case .loaded: Terminal.clearProgress()
