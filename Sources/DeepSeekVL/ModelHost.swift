@@ -1,5 +1,6 @@
 import VLEngine
 import VLFormats
+import VLGrammar
 import VLImage
 import VLModels
 import VLTensor
@@ -75,6 +76,8 @@ package final class ModelHost {
     package private(set) var timings = GenerationTimings()
     /// Pictures that were encoded already.
     package let features: ImageFeatureCache
+    /// What answers can be made to be.
+    package let constraints: ModelConstraints
 
     /// Loads a model.
     ///
@@ -105,6 +108,7 @@ package final class ModelHost {
             var loaded = try Registry.load(folder, run: run, policy: weights, onLayer: onLayer)
             if let name = ModelLocation.name(ofSnapshot: folder) { loaded.name = name }
             self.loaded = loaded
+            constraints = ModelConstraints(loaded)
         } catch {
             throw DeepSeekVLError(error)
         }
@@ -237,6 +241,11 @@ package final class ModelHost {
         var options = parameters.options
         options.endTokens = loaded.endTokens
         options.penalizesPrompt = loaded.processor.penalizesPrompt
+        do throws(GrammarError) {
+            options.constraint = try constraints.constraint(parameters.form)
+        } catch {
+            throw .request(description: error.description)
+        }
         for request in requests {
             do throws(EngineError) {
                 sequences.append(
