@@ -244,7 +244,7 @@ package final class ModelHost {
         do throws(GrammarError) {
             options.constraint = try constraints.constraint(parameters.form)
         } catch {
-            throw .request(description: error.description)
+            throw DeepSeekVLError(error)
         }
         for request in requests {
             do throws(EngineError) {

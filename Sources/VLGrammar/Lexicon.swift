@@ -41,6 +41,9 @@ package final class Lexicon: Sendable {
     let tokenStarts: [Int32]
     let tokens: [Int32]
 
+    /// The nodes behind the root, by their symbols; -1 for none.
+    private let firstNodes: [Int32]
+
     /// The symbols of token `id` are `spellings[spellingStarts[id]..<spellingStarts[id + 1]]`.
     private let spellings: [UInt16]
     private let spellingStarts: [Int32]
@@ -115,10 +118,13 @@ package final class Lexicon: Sendable {
         tokenStarts = tree.tokenStarts
         depth = Int(tree.depths.max() ?? 0)
         var isSingle = [Bool](repeating: false, count: GrammarSymbol.count)
-        for node in symbols.indices where depths[node] == 1 && tokenStarts[node + 1] > tokenStarts[node] {
-            isSingle[Int(symbols[node])] = true
+        var firstNodes = [Int32](repeating: -1, count: GrammarSymbol.count)
+        for node in symbols.indices where depths[node] == 1 {
+            firstNodes[Int(symbols[node])] = Int32(node)
+            if tokenStarts[node + 1] > tokenStarts[node] { isSingle[Int(symbols[node])] = true }
         }
         self.isSingle = isSingle
+        self.firstNodes = firstNodes
     }
 
     /// Calls `body` with each symbol of a token until it returns false.
@@ -132,6 +138,24 @@ package final class Lexicon: Sendable {
         }
         return true
     }
+
+    /// The node behind a symbol; -1 is the root.
+    func child(_ node: Int, _ symbol: Int) -> Int? {
+        if node < 0 {
+            let first = firstNodes[symbol]
+            return first < 0 ? nil : Int(first)
+        }
+        var next = node + 1
+        let end = Int(skips[node])
+        while next < end {
+            if Int(symbols[next]) == symbol { return next }
+            next = Int(skips[next])
+        }
+        return nil
+    }
+
+    /// Whether tokens end at a node.
+    func hasTokens(_ node: Int) -> Bool { tokenStarts[node] < tokenStarts[node + 1] }
 
     /// Whether a token ends an answer.
     func isEnd(_ id: Int32) -> Bool { endTokens.contains(id) }

@@ -12,11 +12,17 @@ protocol SymbolAutomaton {
     ///
     /// From every state there is a token behind which this is smaller.
     func cost(_ state: Int) -> Int
+    /// Forgets states if there are many.
+    ///
+    /// - Returns: the new number of a state; nil if nothing was forgotten, else no other number is good any more.
+    mutating func tidy(_ state: Int) -> Int?
     /// Sets the bits of all tokens that may come; nodes of the lexicon that were looked at.
     mutating func mark(_ state: Int, _ lexicon: Lexicon, _ walk: inout LexiconWalk) -> Int
 }
 
 extension SymbolAutomaton {
+    mutating func tidy(_ state: Int) -> Int? { nil }
+
     mutating func mark(_ state: Int, _ lexicon: Lexicon, _ walk: inout LexiconWalk) -> Int {
         walk.run(lexicon, 0..<lexicon.nodeCount, from: state) { next($0, $1) }
     }
@@ -39,6 +45,11 @@ struct LexiconWalk {
         words.withUnsafeMutableBufferPointer { $0.update(repeating: 0) }
     }
 
+    /// Adds the tokens of another mask.
+    mutating func merge(_ other: [UInt64]) {
+        for index in words.indices { words[index] |= other[index] }
+    }
+
     /// Adds a token.
     mutating func insert(_ id: Int32) { words[Int(id) >> 6] |= 1 << UInt64(id & 63) }
 
@@ -54,6 +65,18 @@ struct LexiconWalk {
         passes: ((Int) -> Bool)? = nil,
         _ next: (Int, Int) -> Int
     ) -> Int {
+        run(lexicon, nodes, from: state, passes: passes) { state, symbol, _ in next(state, symbol) }
+    }
+
+    /// The same; `next` is told the node of the lexicon, too.
+    @inline(__always)
+    mutating func run(
+        _ lexicon: Lexicon,
+        _ nodes: Range<Int>,
+        from state: Int,
+        passes: ((Int) -> Bool)? = nil,
+        _ next: (Int, Int, Int) -> Int
+    ) -> Int {
         guard !nodes.isEmpty else { return 0 }
         var visited = 0
         lexicon.symbols.withUnsafeBufferPointer { symbols in
@@ -65,7 +88,7 @@ struct LexiconWalk {
                     while node < nodes.upperBound {
                         visited += 1
                         let depth = Int(depths[node])
-                        let new = next(states[depth - 1], Int(symbols[node]))
+                        let new = next(states[depth - 1], Int(symbols[node]), node)
                         if new < 0 {
                             node = Int(lexicon.skips[node])
                             continue

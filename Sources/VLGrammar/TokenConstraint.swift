@@ -2,6 +2,7 @@
 package final class TokenConstraint: Sendable {
     private enum Kind: Sendable {
         case boxes
+        case grammar(BoundGrammar)
     }
 
     private let kind: Kind
@@ -15,10 +16,16 @@ package final class TokenConstraint: Sendable {
     /// Free text in which boxes are legal.
     package static func boxes(_ lexicon: Lexicon) -> TokenConstraint { TokenConstraint(.boxes, lexicon) }
 
+    /// What a grammar allows.
+    package static func grammar(_ grammar: BoundGrammar) -> TokenConstraint {
+        TokenConstraint(.grammar(grammar), grammar.lexicon)
+    }
+
     /// The beginning of an answer of at most so many tokens.
     package func begin(maxTokens: Int) -> any ConstraintState {
         switch kind {
         case .boxes: Matcher(BoxAutomaton(lexicon), lexicon, maxTokens: maxTokens)
+        case .grammar(let grammar): Matcher(GrammarAutomaton(grammar), lexicon, maxTokens: maxTokens)
         }
     }
 }
@@ -90,6 +97,10 @@ final class Matcher<Automaton: SymbolAutomaton>: ConstraintState {
         state = asked.state
         asked = (-1, -1)
         if let left = remaining { remaining = left - 1 }
+        if let renamed = automaton.tidy(state) {
+            state = renamed
+            masks.clear()
+        }
     }
 
     // MARK: Masks
@@ -136,6 +147,11 @@ final class Matcher<Automaton: SymbolAutomaton>: ConstraintState {
             { self.automaton.next($0, $1) }
         )
         markEnds()
+        // Only a limit of the automaton's leaves nothing; then the tokens that are left count no longer.
+        guard walk.words.contains(where: { $0 != 0 }) else {
+            self.remaining = nil
+            return grammatical()
+        }
         return walk.words
     }
 
