@@ -32,7 +32,7 @@ import Testing
         "patterns take the texts that the system's regular expressions take",
         arguments: [
             "a", "^a$", "^(a|bc)*$", "^a{2,3}b?$", "ab|c$", "^a|b", "^[^a]+$", "^.b.$", "a.*c",
-            "^(?:ab){1,2}$", "",
+            "^(?:ab){1,2}$",
             "^(a*)*b$", "^[a-b]{0,2}c+$", "^\\w\\W$", "^[\\d\\-a]$", "^(?<x>a)c$", "^a+?b*?$", "^()$",
             "^[b\\]]a$", "c{2,}",
         ]
