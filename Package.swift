@@ -55,6 +55,15 @@ let networking = [
     network("AsyncHTTPClient", "async-http-client"), network("NIOCore", "swift-nio"),
     network("NIOHTTP1", "swift-nio"), network("NIOPosix", "swift-nio"), network("Crypto", "swift-crypto"),
 ]
+/// What `serve` needs: an HTTP server, hashes for keys, logs.
+let serving = [
+    network("Hummingbird", "hummingbird"), network("HummingbirdCore", "hummingbird"), network("NIOHTTP1", "swift-nio"),
+    network("HummingbirdTLS", "hummingbird"), network("NIOCore", "swift-nio"),
+    network("Logging", "swift-log"), network("Crypto", "swift-crypto"), network("NIOHTTPTypes", "swift-nio-extras"),
+    network("HTTPTypes", "swift-http-types"), network("NIOSSL", "swift-nio-ssl"),
+    network("Tracing", "swift-distributed-tracing"), network("Configuration", "swift-configuration"),
+    network("AsyncHTTPClient", "async-http-client"), network("NIOPosix", "swift-nio"),
+]
 
 let package = Package(
     name: "DeepSeekVL",
@@ -67,7 +76,7 @@ let package = Package(
         .default(enabledTraits: ["Network"]),
         .trait(
             name: "Network",
-            description: "Downloads (pull): SwiftNIO and TLS, most of a clean build's time"
+            description: "Downloads (pull) and serving (serve): SwiftNIO and TLS, most of a clean build's time"
         ),
     ],
     dependencies: [
@@ -75,6 +84,13 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.3"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
     ],
     targets: [
         // Floor 0: C.
@@ -117,6 +133,10 @@ let package = Package(
             ]
         ),
         house.library("VLPull", ["VLHub", "VLFormats", "VLJSON"] + networking),
+        house.library(
+            "VLServer",
+            ["DeepSeekVL", "VLEngine", "VLModels", "VLTensor", "VLText", "VLImage", "VLJSON", "VLFormats"] + serving
+        ),
         house.library("VLEval", ["VLJSON"]),
         house.library(
             "VLQuantize",
@@ -126,9 +146,9 @@ let package = Package(
         .executableTarget(
             name: "deepseek-vl",
             dependencies: [
-                "DeepSeekVL", "VLEval", "VLQuantize", "VLPull", "VLHub", "VLEngine", "VLModels", "VLTensor",
-                "VLFormats",
-                "VLText", "VLImage", "VLDraw", "VLJSON", "VLTerminal", "CVLKernels", argumentParser,
+                "DeepSeekVL", "VLEval", "VLQuantize", "VLPull", "VLServer", "VLHub", "VLEngine", "VLModels",
+                "VLTensor", "VLFormats", "VLText", "VLImage", "VLDraw", "VLJSON", "VLTerminal", "CVLKernels",
+                argumentParser, network("Logging", "swift-log"),
             ],
             swiftSettings: house.swift
         ),
@@ -167,6 +187,10 @@ let package = Package(
         // These start the program, which has to be built before.
         house.tests("ChatTests", ["VLTerminal", "CVLTestSupport", "deepseek-vl"]),
         house.tests("EvalTests", ["VLEval", "VLJSON"]),
+        house.tests(
+            "ServerTests",
+            ["VLServer", "DeepSeekVL", "VLEngine", "VLText", "VLModels", "VLJSON", network("Logging", "swift-log")]
+        ),
         house.tests(
             "VerifyTests",
             [

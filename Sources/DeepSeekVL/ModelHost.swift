@@ -139,6 +139,11 @@ package final class ModelHost {
         try ModelLocation.resolve(model, needsWeights: false)
     }
 
+    /// The repository's name, where a folder is a snapshot of the hub's cache, whose own name is a commit.
+    package static func repositoryName(of folder: String) -> String? {
+        ModelLocation.name(ofSnapshot: folder)
+    }
+
     /// The prompt of a conversation.
     ///
     /// - Throws: `DeepSeekVLError`.
@@ -339,14 +344,14 @@ extension Tiling {
 }
 
 /// From the 0 to 999 of an answer to pixels.
-enum PixelBoxes {
+package enum PixelBoxes {
     /// An object with its box in the upright and in the stored picture.
     ///
     /// - Parameters:
     ///   - width: of the picture as the model saw it; `height` likewise.
     ///   - seen: the orientation that was applied before the model saw the picture.
     ///   - orientation: the orientation that the file states.
-    static func object(
+    package static func object(
         _ found: GroundedBox,
         _ image: Int,
         _ width: Int,

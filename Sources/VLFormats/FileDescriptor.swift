@@ -66,3 +66,9 @@ struct FileDescriptor: ~Copyable {
         guard !path.utf8.contains(0) else { throw .system(file: path, .open, code: EINVAL) }
     }
 }
+
+/// Questions about paths.
+package enum PathQuestion {
+    /// Whether a path leads to a file, links followed.
+    package static func isFile(_ path: String) -> Bool { (try? FileKind.of(path)) == .file }
+}

@@ -32,7 +32,8 @@ package final class RandomWeights: WeightSource {
         let rows = shape.count == 1 ? 1 : shape[0]
         let columns = shape.reduce(1, *) / max(1, rows)
         let type: DType =
-            shape.count == 1 ? .float32 : policy.type(of: name, stored: self.type, columns: columns)
+            shape.count == 1
+            ? .float32 : policy.type(of: name, stored: self.type, columns: WeightPolicy.columns(shape))
         let buffer = WeightBuffer(byteCount: rows * type.rowBytes(columns))
         guard let base = buffer.bytes.baseAddress else { preconditionFailure("a buffer without memory") }
         var seed: UInt64 = 0xcbf2_9ce4_8422_2325

@@ -21,7 +21,7 @@ package struct WeightPolicy: Sendable, Equatable {
     /// - Parameters:
     ///   - name: its full name in the checkpoint.
     ///   - stored: the type that the file holds.
-    ///   - columns: its input features.
+    ///   - columns: values that lie together (`columns(_:)`).
     ///   - isHead: whether it makes logits though its name does not say so: an embedding that is the output head, too.
     package func type(of name: String, stored: DType, columns: Int, isHead: Bool = false) -> DType {
         if Self.visionParts.contains(where: { name.hasPrefix($0) }) {
@@ -41,6 +41,10 @@ package struct WeightPolicy: Sendable, Equatable {
         }
         return Self.fitting(language, columns: columns, else: stored)
     }
+
+    /// The values of a tensor that lie together and are to be whole blocks: its last dimension, so that the kernels of
+    /// convolutions, which are small and meet raw pixels, keep the type that they have.
+    package static func columns(_ shape: [Int]) -> Int { shape.last ?? 1 }
 
     /// The wanted type, or the nearest larger one whose blocks fit rows of `columns`, as llama.cpp chooses; `stored` if
     /// there is none.

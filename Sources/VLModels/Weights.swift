@@ -76,26 +76,67 @@ package final class WeightLoader {
         _ name: String,
         _ rows: Int,
         _ columns: Int,
-        _ shape: [Int]
+        _ shape: [Int],
+        _ padding: Padding?
     ) throws(LoadError) -> WeightMatrix {
         let found = try find(name, shape)
         guard columns % found.type.blockLength == 0 else {
             throw .blocks(name: name, type: found.type.rawValue, columns: columns, file: found.file)
         }
-        let type = policy.type(of: name, stored: found.type, columns: columns, isHead: isTiedHead(name))
-        let size = WeightMatrix.byteCount(type, rows: rows, columns: columns)
+        let (held, wide) = (padding?.rows ?? rows, padding?.columns ?? columns)
+        let type = policy.type(
+            of: name,
+            stored: found.type,
+            columns: padding == nil ? WeightPolicy.columns(shape) : wide,
+            isHead: isTiedHead(name)
+        )
+        let size = WeightMatrix.byteCount(type, rows: held, columns: wide)
         byteCount += size
         let origin = WeightMatrix.Origin(index: Int32(clamping: names.count))
         names.append(name)
-        if type == found.type && !type.isBlock {
+        if type == found.type && !type.isBlock && padding == nil {
             return WeightMatrix(found.pointer, type: type, rows: rows, columns: columns, origin: origin)
         }
         guard let place = arena.allocate(size) else {
             throw .memory(what: name, needed: size, available: 0)
         }
-        run.pack(found.pointer, found.type, rows: rows, columns: columns, as: type, into: place)
+        if padding != nil {
+            let whole = Self.padded(found, rows, columns, held, wide)
+            guard let start = whole.bytes.baseAddress else { preconditionFailure("a buffer without memory") }
+            run.pack(start, found.type, rows: held, columns: wide, as: type, into: place)
+        } else {
+            run.pack(found.pointer, found.type, rows: rows, columns: columns, as: type, into: place)
+        }
         source.release(name)
-        return WeightMatrix(place, type: type, rows: rows, columns: columns, origin: origin)
+        return WeightMatrix(place, type: type, rows: held, columns: wide, origin: origin)
+    }
+
+    /// A copy of a matrix with zeros behind each row and below the last; zero bytes are zeros in every type.
+    private static func padded(
+        _ found: SourceTensor,
+        _ rows: Int,
+        _ columns: Int,
+        _ held: Int,
+        _ wide: Int
+    ) -> WeightBuffer {
+        let (row, wideRow) = (found.type.rowBytes(columns), found.type.rowBytes(wide))
+        let buffer = WeightBuffer(byteCount: held * wideRow)
+        buffer.bytes.initializeMemory(as: UInt8.self, repeating: 0)
+        for index in 0..<rows {
+            buffer.bytes.baseAddress?.advanced(by: index * wideRow)
+                .copyMemory(from: found.pointer + index * row, byteCount: row)
+        }
+        return buffer
+    }
+
+    /// How wide the layer between two matrices has to be, so that the second one's rows are whole blocks of the wanted
+    /// type: a little wider than it is if that is what keeps them from it.
+    fileprivate func innerSize(_ name: String, _ size: Int) -> Int {
+        let wide = (size + 31) / 32 * 32
+        func isBlock(_ columns: Int) -> Bool {
+            policy.type(of: name, stored: .float32, columns: columns).isBlock
+        }
+        return !isBlock(size) && isBlock(wide) ? wide : size
     }
 
     /// Whether a matrix is the embedding of a model that has no output head beside it.
@@ -105,24 +146,37 @@ package final class WeightLoader {
             && !source.contains(name.dropLast(embedding.count) + "lm_head.weight")
     }
 
-    fileprivate func vector(_ name: String, _ shape: [Int]) throws(LoadError) -> WeightVector {
+    /// - Parameter held: as many values, if that is more than there are: zeros follow.
+    fileprivate func vector(
+        _ name: String,
+        _ shape: [Int],
+        held: Int? = nil
+    ) throws(LoadError) -> WeightVector {
         let found = try find(name, shape)
         let count = shape.reduce(1, *)
-        byteCount += count * 4
+        let held = max(count, held ?? count)
+        byteCount += held * 4
         let aligned = UInt(bitPattern: found.pointer) % 4 == 0
-        if found.type == .float32 && aligned {
+        if found.type == .float32 && aligned && held == count {
             return WeightVector(found.pointer.assumingMemoryBound(to: Float.self), count: count)
         }
-        let buffer = WeightBuffer(byteCount: count * 4)
+        let buffer = WeightBuffer(byteCount: held * 4)
         guard let start = buffer.bytes.baseAddress else { preconditionFailure("a buffer without memory") }
-        let values = start.bindMemory(to: Float.self, capacity: count)
+        let values = start.bindMemory(to: Float.self, capacity: held)
+        for index in count..<held { values[index] = 0 }
         guard count % found.type.blockLength == 0 else {
             throw .blocks(name: name, type: found.type.rawValue, columns: count, file: found.file)
         }
         run.decode(found.pointer, found.type, count: count, into: values)
         buffers.append(buffer)
-        return WeightVector(UnsafePointer(values), count: count)
+        return WeightVector(UnsafePointer(values), count: held)
     }
+}
+
+/// A size that a matrix is brought to with zeros: rows that give zeros, columns that meet them.
+package struct Padding: Sendable {
+    package var rows: Int
+    package var columns: Int
 }
 
 /// A place in a checkpoint's tree of names: `weights["self_attn"]["q_proj"]`.
@@ -162,7 +216,7 @@ package struct Weights {
         _ columns: Int,
         shape: [Int]? = nil
     ) throws(LoadError) -> WeightMatrix {
-        try loader.matrix(full(name), rows, columns, shape ?? [rows, columns])
+        try loader.matrix(full(name), rows, columns, shape ?? [rows, columns], nil)
     }
 
     /// The vector of a name as float32.
@@ -184,6 +238,48 @@ package struct Weights {
         Linear(
             weight: try matrix("weight", output, input, shape: shape),
             bias: bias ? try vector("bias", output) : nil
+        )
+    }
+
+    /// Two layers with an activation between that makes zeros of zeros.
+    ///
+    /// - Parameters:
+    ///   - names: of the places of both; each has a bias.
+    ///   - innerSize: as it is stored. What lies between may be wider, so that a width of no whole blocks (SO400M's 4304)
+    ///     keeps no matrix from a block format.
+    /// - Throws: as `matrix`.
+    package func linears(
+        _ names: (String, String),
+        _ size: Int,
+        _ innerSize: Int
+    ) throws(LoadError) -> (Linear, Linear) {
+        let (first, second) = (self[names.0], self[names.1])
+        let wide = loader.innerSize(second.full("weight"), innerSize)
+        guard wide != innerSize else {
+            return (
+                try first.linear(size, innerSize, bias: true), try second.linear(innerSize, size, bias: true)
+            )
+        }
+        let weights = (
+            try loader.matrix(
+                first.full("weight"),
+                innerSize,
+                size,
+                [innerSize, size],
+                Padding(rows: wide, columns: size)
+            ),
+            try loader.matrix(
+                second.full("weight"),
+                size,
+                innerSize,
+                [size, innerSize],
+                Padding(rows: size, columns: wide)
+            )
+        )
+        let bias = try loader.vector(first.full("bias"), [innerSize], held: wide)
+        return (
+            Linear(weight: weights.0, bias: bias),
+            Linear(weight: weights.1, bias: try second.vector("bias", size))
         )
     }
 }

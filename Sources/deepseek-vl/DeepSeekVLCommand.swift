@@ -18,7 +18,7 @@ struct DeepSeekVLCommand: ParsableCommand {
         subcommands: commands
     )
 
-    /// What the program can do; `pull` only in a build with the trait `Network`, which is the default.
+    /// What the program can do; `pull` and `serve` only in a build with the trait `Network`, which is the default.
     private static var commands: [any ParsableCommand.Type] {
         var commands: [any ParsableCommand.Type] = [
             AskCommand.self,
@@ -37,6 +37,7 @@ struct DeepSeekVLCommand: ParsableCommand {
         ]
         #if Network
         commands.append(PullCommand.self)
+        commands.append(ServeCommand.self)
         #endif
         return commands
     }

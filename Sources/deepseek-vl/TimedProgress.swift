@@ -13,7 +13,10 @@ struct TimedProgress {
     }
 
     /// Shows that so many steps are done.
-    func show(_ done: Int) {
+    func show(_ done: Int) { show(done, of: total) }
+
+    /// Shows that so many steps are done, of a number that was not known at the start.
+    func show(_ done: Int, of total: Int) {
         let seconds = (clock.now - start) / .seconds(1)
         let isTold = done > 0 && done < total && seconds > 1
         let left = isTold ? ", \(Self.time(seconds / Double(done) * Double(total - done))) left" : ""

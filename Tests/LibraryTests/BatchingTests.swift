@@ -236,7 +236,9 @@ struct ServingEngineTests {
         var ends: [Int: Int] = [:]
         var cached: [Int: Int] = [:]
         var texts = ["", "", ""]
-        for try await (answer, event) in engine.answers([request, request, request], sharesPrompt: true) {
+        for try await (answer, event) in engine.answers([request, request, request], sharesPrompt: true)
+            .events
+        {
             switch event {
             case .started(let count): cached[answer] = count
             case .token(_, let text, _): texts[answer] += text
@@ -252,7 +254,7 @@ struct ServingEngineTests {
 
         generation.maxTokens = 20
         let long = ServedRequest(BatchRequest(prompt, generation), stop: [])
-        for try await (_, event) in engine.answers([long]) {
+        for try await (_, event) in engine.answers([long]).events {
             if case .token = event { break }
         }
         engine.stop()
@@ -261,7 +263,7 @@ struct ServingEngineTests {
         #expect(statistics.batch.running == 0 && statistics.batch.blocksReserved == 0)
         #expect(statistics.firstToken.count == 4)
         await #expect(throws: CancellationError.self) {
-            for try await _ in engine.answers([long]) {}
+            for try await _ in engine.answers([long]).events {}
         }
     }
 }

@@ -14,7 +14,8 @@ library is needed.
     config          ask with the file as config.json of --checkpoint; then with what is wrong with it put
                     into the checkpoint's own configuration, so that more than its first oddity is met
     gguf            inspect FILE; ask with the file as the model
-    http            skipped as long as the program has no command for it
+    http            serve, one process for all entries; each is sent as it is on a connection of its own,
+                    and the server must answer /health on another one after it
 
 A refusal is exit status 1 or 2, nothing on standard output, and one line on standard error that names the
 program, is UTF-8 without control characters and not longer than 1000 bytes. A signal, a run over the
@@ -22,14 +23,17 @@ limits, a warning of a sanitizer or a traceback fails. Exit status 1 if any entr
 """
 
 import argparse
+import atexit
 import fnmatch
 import json
 import os
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,6 +98,66 @@ class Binary:
 
     def has(self, command):
         return any(line.split()[:1] == [command] for line in self.commands.splitlines())
+
+
+class Server:
+    """The program as a server, started for the first entry that needs it."""
+
+    _shared = None
+    _lock = threading.Lock()
+
+    def __init__(self, binary, checkpoint):
+        self.keys = tempfile.NamedTemporaryFile("w", suffix=".txt")
+        self.keys.write("test-key\n")
+        self.keys.flush()
+        self.child = subprocess.Popen(
+            [binary.path, "serve", "--model", str(checkpoint), "--port", "0", "--api-keys", self.keys.name]
+            + ["--served-model-name", "test", "--body-timeout", "3", "--cache-memory", "256"]
+            + ["--log-level", "error"],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "SWIFT_BACKTRACE": "enable=no"},
+        )
+        line = self.child.stdout.readline().decode()
+        self.port = int(line.rsplit(":", 1)[1])
+
+    @classmethod
+    def shared(cls, binary, checkpoint):
+        with cls._lock:
+            if cls._shared is None:
+                cls._shared = cls(binary, checkpoint)
+                atexit.register(cls._shared.stop)
+            return cls._shared
+
+    def stop(self):
+        self.child.terminate()
+        self.child.wait(60)
+
+    def megabytes(self):
+        text = Path(f"/proc/{self.child.pid}/status").read_text()
+        return int(text.split("VmHWM:")[1].split()[0]) / 1024
+
+    def send(self, data, seconds):
+        """The status of the first answer and all bytes that came; None if the connection was closed without one."""
+        answer = b""
+        end = time.monotonic() + seconds
+        with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as connection:
+            try:
+                connection.sendall(data)
+            except OSError:
+                pass
+            while time.monotonic() < end:
+                connection.settimeout(max(0.01, end - time.monotonic()))
+                try:
+                    part = connection.recv(1 << 16)
+                except OSError:
+                    break
+                if not part:
+                    break
+                answer += part
+        lines = [line.split() for line in answer.splitlines() if line.startswith(b"HTTP/1.1 ")]
+        statuses = [int(words[1]) for words in lines if len(words) > 1]
+        final = [status for status in statuses if status >= 200] or statuses
+        return (final[0] if final else None), answer
 
 
 class Check:
@@ -191,6 +255,38 @@ class Check:
         if grafted is not None:
             (folder / "config.json").write_text(json.dumps(grafted))
             self.judge("ask", "--model", str(folder), "--max-tokens", "1", "hi", label="grafted")
+
+    def http(self):
+        if not self.binary.has("serve"):
+            self.skipped = "the program has no command 'serve'"
+            return
+        server = Server.shared(self.binary, self.checkpoint)
+        before = server.megabytes()
+        start = time.monotonic()
+        status, answer = server.send(self.path.read_bytes(), 15 * self.slack)
+        self.seconds = time.monotonic() - start
+        self.runs = 1
+        self.megabytes = max(0.0, server.megabytes() - before)
+        self.messages.append(f"{status} {answer[-200:]!r}")
+        wanted = self.entry["want_status"]
+        if self.seconds >= 15 * self.slack:
+            self.problems.append("expected an end of the connection, found none")
+        # Where either will do, the manifest asks for no crash, no hang and no waste only.
+        if status not in wanted and not self.entry["either_ok"]:
+            self.problems.append(f"expected status {wanted}, found {status}: {answer[-300:]!r}")
+        if status is not None and status >= 500 and status not in wanted:
+            self.problems.append(f"a request must not end in {status}")
+        code = self.entry.get("want_code")
+        if code and status is not None and status != 200 and code.encode() not in answer:
+            self.problems.append(f"expected the code {code!r}, found {answer[-300:]!r}")
+        secret = self.entry.get("must_not_contain")
+        if secret and secret.encode() in answer:
+            self.problems.append(f"the answer holds {secret!r}")
+        if self.megabytes > self.entry["max_rss_mb"]:
+            self.problems.append(f"expected at most {self.entry['max_rss_mb']} MB more, found {self.megabytes:.0f}")
+        health, _ = server.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 10)
+        if health != 200:
+            self.problems.append(f"expected /health to answer 200 afterwards, found {health}")
 
     def copy(self, wants=lambda name: True):
         """A folder with the files of the checkpoint."""

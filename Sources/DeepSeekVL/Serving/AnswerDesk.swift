@@ -82,6 +82,7 @@ struct AnswerDesk {
             }
         }
         groups[group] = Group(sink: sink, open: Set(ids))
+        sink.yield((0, .accepted))
         if ids.isEmpty { sink.finish() }
         return nil
     }

@@ -15,6 +15,8 @@ package struct ServedRequest: Sendable {
 
 /// What happens to one of the answers that were asked for.
 package enum ServedEvent: Sendable {
+    /// All that were asked for together are in the queue.
+    case accepted
     /// It began; so many tokens of its prompt were computed for another one before.
     case started(cachedTokens: Int)
     case prefilled(Int, of: Int)
@@ -25,6 +27,16 @@ package enum ServedEvent: Sendable {
     /// A box was closed.
     case box(GroundedBox)
     case finished(ServedEnd)
+}
+
+/// Answers that are being given, together.
+package struct ServedAnswers: Sendable {
+    /// Which answer, and what happened to it.
+    ///
+    /// Throws `BatchRefusal`; `CancellationError` when the engine stops.
+    package let events: AsyncThrowingStream<(answer: Int, event: ServedEvent), any Error>
+    /// Ends them all within a step; the events end with them.
+    package let cancel: @Sendable () -> Void
 }
 
 /// How an answer ended.

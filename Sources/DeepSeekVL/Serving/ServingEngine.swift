@@ -108,8 +108,7 @@ package final class ServingEngine: Sendable {
     /// Asks for answers; they come out of the sequence together, and ending the iteration cancels them.
     ///
     /// - Parameter sharesPrompt: whether all have the same prompt, so that it is computed once.
-    /// - Throws: in the sequence, `BatchRefusal`; `CancellationError` when the engine stops.
-    package func answers(_ requests: [ServedRequest], sharesPrompt: Bool = false) -> Events {
+    package func answers(_ requests: [ServedRequest], sharesPrompt: Bool = false) -> ServedAnswers {
         let (stream, sink) = Events.makeStream()
         let group = mail.withLock { mail -> Int? in
             if mail.isStopping { return nil }
@@ -127,15 +126,15 @@ package final class ServingEngine: Sendable {
         }
         guard let group else {
             sink.finish(throwing: CancellationError())
-            return stream
+            return ServedAnswers(events: stream, cancel: {})
         }
-        sink.onTermination = { [self] reason in
-            guard case .cancelled = reason else { return }
+        let cancel = { @Sendable [self] in
             mail.withLock { $0.cancelled.append(group) }
             wake.signal()
         }
+        sink.onTermination = { reason in if case .cancelled = reason { cancel() } }
         wake.signal()
-        return stream
+        return ServedAnswers(events: stream, cancel: cancel)
     }
 
     /// Takes no more requests; the thread ends when those that run have ended.

@@ -6,20 +6,19 @@ package struct FeedForward: Sendable {
     let second: Linear
     let activation: Activation
 
-    init(
+    package init(
         _ size: Int,
         _ innerSize: Int,
         _ activation: Activation,
         names: (String, String) = ("fc1", "fc2"),
         _ weights: Weights
     ) throws(LoadError) {
-        first = try weights[names.0].linear(size, innerSize, bias: true)
-        second = try weights[names.1].linear(innerSize, size, bias: true)
+        (first, second) = try weights.linears(names, size, innerSize)
         self.activation = activation
     }
 
     /// [rows, size] to [rows, size].
-    func callAsFunction(_ x: Matrix, _ run: Run) -> Matrix {
+    package func callAsFunction(_ x: Matrix, _ run: Run) -> Matrix {
         let inner = run.linear(x, first)
         run.apply(activation, to: inner)
         return run.linear(inner, second)

@@ -41,19 +41,24 @@ package struct GGUFConverter {
     ///   - path: the folder.
     ///   - type: the language model's matrices' type; nil keeps what the checkpoint has.
     ///   - vision: the same for the tower and the projector; nil is `type` if that is no block format.
+    ///   - exactly: both types as loading takes them, in place of `type` and `vision`.
+    ///   - name: `general.name`; the folder's if omitted.
     ///   - form: how the file is laid out.
     /// - Throws: `ConvertError`.
     package init(
         _ path: String,
         type: DType? = nil,
         vision: DType? = nil,
+        exactly: WeightPolicy? = nil,
+        name: String? = nil,
         form: GGUFForm = GGUFForm(),
         run: Run
     ) throws(ConvertError) {
         let path = path.hasSuffix("/") && path.utf8.count > 1 ? String(path.dropLast()) : path
         self.run = run
-        name = path.split(separator: "/").last.map(String.init) ?? path
-        let policy = WeightPolicy(language: type, vision: vision ?? type.flatMap { $0.isBlock ? nil : $0 })
+        self.name = name ?? path.split(separator: "/").last.map(String.init) ?? path
+        let asked = WeightPolicy(language: type, vision: vision ?? type.flatMap { $0.isBlock ? nil : $0 })
+        let policy = exactly ?? asked
         let foreign = try Self.loading { () throws(LoadError) in try GGUFModel(at: path) }
         if let foreign {
             throw .source(
@@ -68,7 +73,7 @@ package struct GGUFConverter {
         for tensor in source.store.all where source.takes(tensor.name) { try plan.add(tensor) }
         plan.chooseTypes(hasHead: source.hasHead)
         (matrices, fallbacks) = (plan.matrices, plan.fallbacks)
-        metadata = try source.metadata(network, name: name, type)
+        metadata = try source.metadata(network, name: self.name, policy.language)
     }
 
     /// Writes the file, which stands under its name only when it is whole.

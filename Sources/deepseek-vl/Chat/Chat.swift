@@ -1,4 +1,5 @@
 import DeepSeekVL
+import VLFormats
 import VLImage
 import VLModels
 import VLTerminal
@@ -179,10 +180,7 @@ final class Chat {
         say("(image \(attached.count): \(path), \(size.width) x \(size.height))")
     }
 
-    private static func isFile(_ path: String) -> Bool {
-        var info = stat()
-        return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
-    }
+    private static func isFile(_ path: String) -> Bool { PathQuestion.isFile(path) }
 
     /// Asks for the pictures whose places a question names; nil if it was given up.
     private func askForPictures(_ tags: Int) throws -> [String]? {

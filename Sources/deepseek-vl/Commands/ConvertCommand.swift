@@ -61,7 +61,15 @@ struct ConvertCommand: ParsableCommand {
         var form = GGUFForm()
         form.isTextOnly = textOnly
         do throws(ConvertError) {
-            let converter = try GGUFConverter(folder, type: type, vision: visionType, form: form, run: run)
+            let name = ModelHost.repositoryName(of: folder)
+            let converter = try GGUFConverter(
+                folder,
+                type: type,
+                vision: visionType,
+                name: name,
+                form: form,
+                run: run
+            )
             for fallback in converter.fallbacks { Terminal.note(fallback.description) }
             let progress = TimedProgress("tensors", of: converter.count)
             try converter.write(outfile, replaces: force) { progress.show($0) }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import DeepSeekVL
 import VLModels
+import VLQuantize
 import VLTensor
 
 /// How results are printed.
@@ -53,6 +54,15 @@ struct ModelOptions: ParsableArguments {
     var visionWeights: DType?
 
     @Option(
+        name: .customLong("weights-cache"),
+        help: ArgumentHelp(
+            "Keeps what --weights and --vision-weights convert to in a file of this folder, which must exist: later loads map it. Old files may be deleted at any time.",
+            valueName: "folder"
+        )
+    )
+    var weightsCache: String?
+
+    @Option(
         name: .customLong("cache-type"),
         help: ArgumentHelp(
             "Type of the key-value cache: f32, bf16, f16 (the default) or q8_0, half as large again.",
@@ -68,16 +78,42 @@ struct ModelOptions: ParsableArguments {
 
     /// The model, loaded; a bar shows how far that is.
     ///
-    /// - Throws: `DeepSeekVLError`.
-    func host() throws(DeepSeekVLError) -> ModelHost {
+    /// - Throws: `DeepSeekVLError`, `CommandFailure`.
+    func host() throws -> ModelHost {
         defer { Terminal.clearProgress() }
-        return try ModelHost(model, threads: threads, compute: compute, weights: policy, cacheType: cacheType)
+        let (path, policy) = try converted()
+        return try ModelHost(path, threads: threads, compute: compute, weights: policy, cacheType: cacheType)
         {
             Terminal.progress("loading", $0, of: $1)
         }
     }
 
+    /// What is loaded, and how: the converted file of the weights' cache, made if it is not there, or the model itself.
+    ///
+    /// - Throws: `DeepSeekVLError`, `CommandFailure`.
+    func converted() throws -> (path: String?, policy: WeightPolicy) {
+        guard let weightsCache else { return (model, policy) }
+        let source = try ModelHost.folder(model)
+        do throws(ConvertError) {
+            let name = ModelHost.repositoryName(of: source)
+            let file = try ConvertedWeights(of: source, policy, in: weightsCache, name: name)
+            if !file.exists {
+                let progress = TimedProgress("converting", of: 0)
+                let run = Run(pool: ThreadPool(threads: threads), compute: .float32)
+                try file.write(run) { progress.show($0, of: $1) }
+                progress.end()
+                Terminal.note("converted weights are in \(file.path)")
+            }
+            return (file.path, WeightPolicy())
+        } catch {
+            throw CommandFailure(description: error.description)
+        }
+    }
+
     func validate() throws {
+        if weightsCache != nil, policy == WeightPolicy() {
+            throw ValidationError("--weights-cache: expected --weights or --vision-weights, found neither")
+        }
         if let threads, !(1...256).contains(threads) {
             throw ValidationError("--threads: expected a whole number from 1 to 256, found \(threads)")
         }
