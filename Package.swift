@@ -129,14 +129,16 @@ let package = Package(
         house.library("VLDraw", ["VLImage", "CFreeType", "CFontconfig"]),
         // Floor 3: what the networks are.
         house.library("VLModels", ["VLTensor", "VLJSON", "VLFormats", "VLText", "VLImage"]),
+        // What answers may be, over a vocabulary.
+        house.library("VLGrammar", ["VLText", "VLJSON"]),
         // Floor 4: requests in, tokens out.
-        house.library("VLEngine", ["VLModels", "VLTensor", "VLText"]),
+        house.library("VLEngine", ["VLModels", "VLTensor", "VLText", "VLGrammar"]),
         // Floor 5: programs as libraries.
         house.library(
             "DeepSeekVL",
             [
                 "CVLKernels", "VLEngine", "VLModels", "VLTensor", "VLFormats", "VLHub", "VLText", "VLImage",
-                "VLJSON",
+                "VLJSON", "VLGrammar",
             ]
         ),
         house.library("VLPull", ["VLHub", "VLFormats", "VLJSON"] + networking),
@@ -188,6 +190,10 @@ let package = Package(
         house.tests("ImageTests", ["VLImage", "VLJSON"]),
         house.tests("ModelsTests", ["VLModels", "VLFormats", "VLTensor", "VLImage", "VLText", "VLJSON"]),
         house.tests("EngineTests", ["VLEngine", "VLModels", "VLFormats", "VLJSON"]),
+        house.tests(
+            "GrammarTests",
+            ["VLGrammar", "DeepSeekVL", "VLEngine", "VLModels", "VLTensor", "VLText", "VLJSON", "VLImage"]
+        ),
         house.tests("DrawTests", ["VLDraw", "VLImage"]),
         // These start the program, which has to be built before.
         house.tests("ChatTests", ["VLTerminal", "CVLTestSupport", "deepseek-vl"]),

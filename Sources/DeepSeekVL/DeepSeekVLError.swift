@@ -1,5 +1,6 @@
 import VLEngine
 import VLFormats
+import VLGrammar
 import VLImage
 import VLModels
 import VLText
@@ -23,13 +24,16 @@ public enum DeepSeekVLError: Error, CustomStringConvertible {
     case request(description: String)
     /// A parameter is out of its range.
     case parameter(name: String, expected: String, found: String)
+    /// A JSON Schema is not supported, or no value fits it; the keyword and the place that are at fault, if one is.
+    case schema(keyword: String?, pointer: String?, description: String)
 
     /// Where, what was expected, and what was found.
     public var description: String {
         switch self {
         case .noDefaultModel(let wanted, let variable):
             "no model: expected '\(wanted)' above the program or the working folder, found none; name one with --model or \(variable)"
-        case .model(let text), .file(let text), .conversation(let text), .request(let text):
+        case .model(let text), .file(let text), .conversation(let text), .request(let text),
+            .schema(_, _, let text):
             text
         case .image(_, let text):
             text
@@ -48,5 +52,8 @@ public enum DeepSeekVLError: Error, CustomStringConvertible {
 
     init(_ error: LoadError) { self = .model(description: error.description) }
     init(_ error: FormatError) { self = .file(description: error.description) }
+    init(_ error: GrammarError) {
+        self = .schema(keyword: error.keyword, pointer: error.pointer, description: error.description)
+    }
     init(_ error: EngineError) { self = .request(description: error.description) }
 }

@@ -1,5 +1,6 @@
 import VLEngine
 import VLFormats
+import VLGrammar
 import VLImage
 import VLModels
 import VLTensor
@@ -77,6 +78,8 @@ package final class ModelHost {
     package private(set) var timings = GenerationTimings()
     /// Pictures that were encoded already.
     package let features: ImageFeatureCache
+    /// What answers can be made to be.
+    package let constraints: ModelConstraints
 
     /// Loads a model.
     ///
@@ -116,6 +119,7 @@ package final class ModelHost {
             )
             if let name = ModelLocation.name(ofSnapshot: folder) { loaded.name = name }
             self.loaded = loaded
+            constraints = ModelConstraints(loaded)
         } catch {
             throw DeepSeekVLError(error)
         }
@@ -253,6 +257,11 @@ package final class ModelHost {
         var options = parameters.options
         options.endTokens = loaded.endTokens
         options.penalizesPrompt = loaded.processor.penalizesPrompt
+        do throws(GrammarError) {
+            options.constraint = try constraints.constraint(parameters.form)
+        } catch {
+            throw DeepSeekVLError(error)
+        }
         for request in requests {
             do throws(EngineError) {
                 sequences.append(

@@ -30,6 +30,8 @@ public struct Parameters: Sendable, Equatable {
     public var promptLookup = 0
     /// Ends an answer that repeats itself without end.
     public var stopsAtLoops = false
+    /// What the answer has to be.
+    public var form = AnswerForm.free
     /// How many of the most probable tokens are reported at each place.
     package var bestTokens = 0
     /// Whether the tokens of the prompt are scored, too.

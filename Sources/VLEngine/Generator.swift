@@ -1,3 +1,4 @@
+import VLGrammar
 import VLModels
 import VLTensor
 
@@ -13,6 +14,8 @@ package enum FinishReason: String, Sendable {
     case repetition
     /// The caller cancelled.
     case cancelled
+    /// No token of the vocabulary can follow under the constraint.
+    case constraint
 }
 
 /// A token of an answer, or of a prompt whose tokens are scored.
@@ -46,6 +49,10 @@ package struct GenerationOptions: Sendable {
     ///
     /// Nothing comes before token 0, so that it has no score.
     package var scoredFrom: Int?
+    /// What the answer has to be; nil for anything.
+    ///
+    /// Probabilities of tokens are reported as the model gave them, without regard to it.
+    package var constraint: TokenConstraint?
 
     package init() {}
 }
@@ -91,6 +98,7 @@ package final class Sequence {
     fileprivate let claim: Int
     fileprivate var sampler: Sampler
     fileprivate var lookup: PromptLookup?
+    fileprivate let constraint: (any ConstraintState)?
 
     fileprivate var cache: KVCache { memory.cache }
 
@@ -101,7 +109,8 @@ package final class Sequence {
         _ options: GenerationOptions,
         _ memory: SequenceCache,
         cachedTokens: Int,
-        vocabularySize: Int
+        vocabularySize: Int,
+        context: Int
     ) {
         self.prompt = prompt
         self.content = content
@@ -113,6 +122,9 @@ package final class Sequence {
             options.sampling,
             vocabularySize: vocabularySize,
             prompt: options.penalizesPrompt ? prompt.ids : []
+        )
+        constraint = options.constraint?.begin(
+            maxTokens: min(options.maxTokens, context - prompt.ids.count)
         )
         tokens.reserveCapacity(options.maxTokens)
         if options.promptLookup > 0 {
@@ -196,7 +208,8 @@ package final class Generator {
             options,
             memory,
             cachedTokens: kept,
-            vocabularySize: language.vocabularySize
+            vocabularySize: language.vocabularySize,
+            context: context
         )
     }
 
@@ -459,8 +472,12 @@ package final class Generator {
             report(.finished(sequence: index, .length))
             return
         }
-        let count = language.vocabularySize
-        let id = sequence.sampler.next(UnsafeBufferPointer(start: logits, count: count))
+        let all = UnsafeBufferPointer(start: logits, count: language.vocabularySize)
+        guard let id = sequence.sampler.next(all, under: sequence.constraint, run) else {
+            sequence.finish = .constraint
+            report(.finished(sequence: index, .constraint))
+            return
+        }
         let token = scored(id, logits, sequence.options.bestTokens)
         if sequence.options.endTokens.contains(id) {
             sequence.finish = .stop
@@ -469,7 +486,9 @@ package final class Generator {
             sequence.lookup?.append(id)
             report(.token(sequence: index, token))
             if sequence.finish == nil {
-                if sequence.tokens.count >= sequence.options.maxTokens
+                if sequence.constraint?.isOver == true {
+                    sequence.finish = .stop
+                } else if sequence.tokens.count >= sequence.options.maxTokens
                     || sequence.prompt.ids.count + sequence.tokens.count >= language.maxPositions
                 {
                     sequence.finish = .length

@@ -1,3 +1,6 @@
+import VLGrammar
+import VLTensor
+
 /// How the next token is chosen from the logits.
 package struct SamplingOptions: Sendable, Equatable {
     /// 0 takes the most probable token.
@@ -45,18 +48,70 @@ package struct Sampler: Sendable {
     ///
     /// Of equal greatest logits the first wins if the temperature is 0. A logit that is no number never wins.
     package mutating func next(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
-        precondition(logits.count == vocabularySize, "\(logits.count) logits for \(vocabularySize) tokens")
-        let id: Int32
-        if options.temperature > 0 {
-            filter(logits)
-            id = candidates.draw(random.unit())
-        } else if penalties.isNeutral {
-            id = Self.best(logits)
-        } else {
-            id = candidates.load(logits, penalties) { Self.best($0) }
-        }
+        let id = choose(logits)
         penalties.note(id)
         return id
+    }
+
+    /// The next token that a constraint permits; nil if it permits none.
+    ///
+    /// The token is chosen without the constraint first, and stays if it is permitted: an answer that the constraint
+    /// never changes is the unconstrained one, bit for bit, and costs no pass over the vocabulary. Else it is chosen
+    /// once more among the permitted ones. Without top-k and the like that is the distribution over the permitted tokens.
+    ///
+    /// - Parameter room: memory for a vocabulary's scores, asked for if it is needed.
+    package mutating func next(
+        _ logits: UnsafeBufferPointer<Float>,
+        under constraint: any ConstraintState,
+        room: () -> UnsafeMutableBufferPointer<Float>
+    ) -> Int32? {
+        var id = choose(logits)
+        if !constraint.permits(id) {
+            let scores = room()
+            _ = scores.update(fromContentsOf: logits)
+            constraint.restrict(scores, isExact: false)
+            id = choose(UnsafeBufferPointer(scores))
+            if !constraint.permits(id) {
+                constraint.restrict(scores, isExact: true)
+                id = choose(UnsafeBufferPointer(scores))
+                // All that is permitted may have no score: not a number, or minus infinity by a bias.
+                if !constraint.permits(id) {
+                    guard let any = constraint.anyToken(), constraint.permits(any) else { return nil }
+                    id = any
+                }
+            }
+        }
+        constraint.accept(id)
+        penalties.note(id)
+        return id
+    }
+
+    /// The next token; nil if the constraint, if there is one, permits none.
+    package mutating func next(
+        _ logits: UnsafeBufferPointer<Float>,
+        under constraint: (any ConstraintState)?,
+        _ run: Run
+    ) -> Int32? {
+        guard let constraint else { return next(logits) }
+        return run.scoped {
+            next(logits, under: constraint) {
+                let count = logits.count
+                return UnsafeMutableBufferPointer(
+                    start: run.workspace.allocate(Float.self, count),
+                    count: count
+                )
+            }
+        }
+    }
+
+    /// Chooses a token, of which nothing is noted yet.
+    private mutating func choose(_ logits: UnsafeBufferPointer<Float>) -> Int32 {
+        precondition(logits.count == vocabularySize, "\(logits.count) logits for \(vocabularySize) tokens")
+        if options.temperature > 0 {
+            filter(logits)
+            return candidates.draw(random.unit())
+        }
+        return penalties.isNeutral ? Self.best(logits) : candidates.load(logits, penalties) { Self.best($0) }
     }
 
     /// The probabilities from which `next` would draw; exactly 0 for what the options removed.

@@ -59,6 +59,8 @@ package final class ServingEngine: Sendable {
     }
 
     package let loaded: LoadedModel
+    /// What answers can be made to be; for `GenerationOptions.constraint`.
+    package let constraints: ModelConstraints
     package let options: ServingOptions
     package let loadSeconds: Double
     package let cacheBytesPerToken: Int
@@ -69,6 +71,7 @@ package final class ServingEngine: Sendable {
 
     private init(_ host: ModelHost, _ runner: BatchRunner, _ options: ServingOptions) {
         loaded = host.loaded
+        constraints = host.constraints
         loadSeconds = host.loadSeconds
         self.options = options
         cacheBytesPerToken = runner.cacheBytesPerToken

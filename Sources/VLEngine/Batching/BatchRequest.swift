@@ -1,15 +1,5 @@
 import VLModels
 
-/// What narrows the tokens that may come next: boxes that must be legal, JSON that must fit a schema.
-///
-/// A value belongs to one request.
-package protocol TokenConstraint: Sendable {
-    /// Sets the scores of tokens that must not come next to minus infinity.
-    mutating func restrict(_ scores: UnsafeMutableBufferPointer<Float>)
-    /// Notes the token that was chosen.
-    mutating func accept(_ id: Int32)
-}
-
 /// A request to a `BatchRunner`.
 package struct BatchRequest: Sendable {
     package var prompt: PreparedPrompt
@@ -24,7 +14,6 @@ package struct BatchRequest: Sendable {
     package var deadline: ContinuousClock.Instant?
     /// A request with the same prompt that was submitted before, so that this one shares what that one computes.
     package var after: Int?
-    package var constraint: (any TokenConstraint)?
 
     /// - Parameter salt: as it comes, the one of requests without a key.
     package init(

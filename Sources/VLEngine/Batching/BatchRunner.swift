@@ -1,3 +1,4 @@
+import VLGrammar
 import VLModels
 import VLTensor
 
@@ -12,7 +13,7 @@ package final class BatchRunner {
         var content: PrefixContent
         var cache: KVCache?
         var sampler: Sampler
-        var constraint: (any TokenConstraint)?
+        let constraint: (any ConstraintState)?
         var tokens: [GeneratedToken] = []
         var finish: FinishReason?
         /// Embeddings of the pictures behind the cached positions, by their place among the spans.
@@ -24,10 +25,12 @@ package final class BatchRunner {
         /// Whether it began once: what is put back begins again.
         var hasBegun = false
 
-        init(_ request: BatchRequest, vocabularySize: Int) {
+        init(_ request: BatchRequest, vocabularySize: Int, context: Int) {
             self.request = request
             content = PrefixContent(request.prompt, pictures: request.pictures, salt: request.salt)
-            constraint = request.constraint
+            constraint = request.options.constraint?.begin(
+                maxTokens: min(request.options.maxTokens, context - request.prompt.ids.count)
+            )
             sampler = Sampler(
                 request.options.sampling,
                 vocabularySize: vocabularySize,
@@ -148,7 +151,11 @@ package final class BatchRunner {
             }
         }
         ids = id
-        slots[id] = Slot(request, vocabularySize: language.vocabularySize)
+        slots[id] = Slot(
+            request,
+            vocabularySize: language.vocabularySize,
+            context: language.maxPositions
+        )
         return id
     }
 
@@ -489,17 +496,10 @@ package final class BatchRunner {
             slot.finish = .length
             return
         }
-        let count = language.vocabularySize
-        let chosen: Int32
-        if slot.constraint == nil {
-            chosen = slot.sampler.next(UnsafeBufferPointer(start: logits, count: count))
-        } else {
-            let scores = run.workspace.allocate(Float.self, count)
-            scores.update(from: logits, count: count)
-            let all = UnsafeMutableBufferPointer(start: scores, count: count)
-            slot.constraint?.restrict(all)
-            chosen = slot.sampler.next(UnsafeBufferPointer(all))
-            slot.constraint?.accept(chosen)
+        let all = UnsafeBufferPointer(start: logits, count: language.vocabularySize)
+        guard let chosen = slot.sampler.next(all, under: slot.constraint, run) else {
+            slot.finish = .constraint
+            return
         }
         let token = scored(chosen, logits, options)
         if options.endTokens.contains(chosen) {
@@ -511,7 +511,9 @@ package final class BatchRunner {
         slot.content.append(chosen)
         report(id, .token(token, isEnd: false))
         guard slot.finish == nil else { return }
-        if slot.tokens.count >= options.maxTokens
+        if slot.constraint?.isOver == true {
+            slot.finish = .stop
+        } else if slot.tokens.count >= options.maxTokens
             || slot.request.prompt.ids.count + slot.tokens.count >= language.maxPositions
         {
             slot.finish = .length

@@ -16,6 +16,8 @@ struct AskCommand: ParsableCommand {
 
               deepseek-vl ask --image Examples/shapes.png 'Where is the green cross?'
               deepseek-vl ask --image photo.jpg --draw out.png '<image>\\n<|ref|>the dog<|/ref|>.'
+              deepseek-vl ask --image photo.jpg --constrain-boxes '<image>\\n<|grounding|>Describe the image.'
+              deepseek-vl ask --image photo.jpg --json-schema invoice.json 'What does the invoice say?'
               deepseek-vl ask --model deepseek-vl2-tiny --conversation turns.json --format json
 
             A conversation file is the official list of messages:

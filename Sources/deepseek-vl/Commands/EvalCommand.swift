@@ -46,6 +46,7 @@ struct EvalCommand: ParsableCommand {
     var answers: String?
     @Option(help: "Asks the first so many questions only.")
     var limit: Int?
+    @OptionGroup var form: FormArguments
 
     func validate() throws {
         if let limit, limit < 1 {
@@ -64,6 +65,7 @@ struct EvalCommand: ParsableCommand {
         var lines: [UInt8] = []
         var parameters = Parameters()
         parameters.maxTokens = 256
+        parameters.form = try form.form()
         for (index, question) in list.enumerated() {
             Terminal.progress("questions", index, of: list.count)
             let input = try inputs.conversation(question, host.loaded.processor)

@@ -64,6 +64,8 @@ struct SamplingArguments: ParsableArguments {
     @Flag(help: "End an answer that repeats itself without end.")
     var stopLoops = false
 
+    @OptionGroup var form: FormArguments
+
     /// The library's form of these.
     func parameters() throws -> Parameters {
         var parameters = Parameters()
@@ -83,6 +85,7 @@ struct SamplingArguments: ParsableArguments {
         parameters.chunkSize = chunkSize == -1 ? nil : chunkSize
         parameters.promptLookup = promptLookup
         parameters.stopsAtLoops = stopLoops
+        parameters.form = try form.form()
         return parameters
     }
 }
