@@ -49,7 +49,7 @@ final class RequestSpans: Sendable {
                 state.open[answer]?.attributes["tokens.completion"] = end.tokens
                 state.open[answer]?.attributes["finish_reason"] = end.reason.rawValue
                 change(answer, to: nil, &state)
-            case .prefilled, .scored, .box: break
+            case .prefilled, .pictures, .scored, .box: break
             }
         }
     }

@@ -69,7 +69,7 @@ extension FinishReason {
         switch self {
         case .stop, .stopString, .repetition: "stop"
         case .length: "length"
-        case .cancelled: nil
+        case .cancelled, .constraint: nil
         }
     }
 }

@@ -186,7 +186,7 @@ package final class BatchRunner {
         guard !scheduler.isIdle else { return false }
         for id in scheduler.grow() { putBack(id) }
         admit(report)
-        encodePictures()
+        encodePictures(report)
         let step = scheduler.next()
         if !step.isEmpty { compute(step, report) }
         scheduler.advance(step)
@@ -261,7 +261,7 @@ package final class BatchRunner {
 
     /// Finds pictures among those that were encoded before, and encodes parts of others: as much as a step full of rows
     /// costs, since answers wait for it.
-    private func encodePictures() {
+    private func encodePictures(_ report: (Int, BatchEvent) -> Void) {
         var left = pictureFlops
         while left > 0, let (id, slot) = nextForPicture() {
             guard slot.nextSpan < slot.request.prompt.spans.count, let vision else {
