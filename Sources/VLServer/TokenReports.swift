@@ -68,7 +68,7 @@ extension FinishReason {
     var publicName: String? {
         switch self {
         case .stop, .stopString, .repetition: "stop"
-        case .length: "length"
+        case .length, .constraint: "length"
         case .cancelled: nil
         }
     }

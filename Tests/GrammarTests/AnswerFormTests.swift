@@ -4,6 +4,7 @@ import VLEngine
 import VLGrammar
 import VLJSON
 import VLModels
+import VLTensor
 import VLTestSupport
 
 /// What a test reads out of a picture.
