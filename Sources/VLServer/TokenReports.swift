@@ -68,8 +68,8 @@ extension FinishReason {
     var publicName: String? {
         switch self {
         case .stop, .stopString, .repetition: "stop"
-        case .length: "length"
-        case .cancelled, .constraint: nil
+        case .length, .constraint: "length"
+        case .cancelled: nil
         }
     }
 }

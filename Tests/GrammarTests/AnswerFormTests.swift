@@ -4,6 +4,7 @@ import VLEngine
 import VLGrammar
 import VLJSON
 import VLModels
+import VLTensor
 import VLTestSupport
 
 /// What a test reads out of a picture.
@@ -99,7 +100,7 @@ private struct Scene: Decodable, Sendable, SchemaDescribed {
             let request = HostedRequest(prompt: prompt, pictures: [])
             return try #require(try host.answer([request], parameters).first).answer.tokens.map { Int32($0) }
         }
-        let runner = host.batchRunner(ServingOptions())
+        let runner = try host.batchRunner(ServingOptions())
         var ids: [Int] = []
         for seed in 0..<4 as Range<UInt64> {
             var options = parameters.options
