@@ -145,7 +145,8 @@ let package = Package(
         house.library(
             "VLServer",
             [
-                "CVLWeb", "DeepSeekVL", "VLEngine", "VLModels", "VLTensor", "VLText", "VLImage", "VLJSON", "VLFormats",
+                "CVLWeb", "DeepSeekVL", "VLEngine", "VLGrammar", "VLModels", "VLTensor", "VLText", "VLImage",
+                "VLJSON", "VLFormats",
             ] + serving
         ),
         house.library("VLEval", ["VLJSON"]),

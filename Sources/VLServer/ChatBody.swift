@@ -1,3 +1,4 @@
+import DeepSeekVL
 import VLJSON
 import VLModels
 
@@ -9,6 +10,8 @@ struct ChatBody: Sendable {
     var maxTokens: Int?
     var reportsProbabilities = false
     var bestTokens = 0
+    /// What the answer has to be.
+    var form = AnswerForm.free
 
     init(_ fields: Fields, _ desk: PromptDesk) throws(APIError) {
         turns = try Self.turns(fields, desk)
@@ -27,12 +30,29 @@ struct ChatBody: Sendable {
             guard let type else {
                 throw .field("response_format.type", expected: "a type", found: "none")
             }
-            if type != "text" { throw .unsupported("response_format", "'\(type)'") }
-        }
-        if let grounding = try fields.fields("grounding") {
-            guard try grounding.bool("constrain") != true else {
-                throw .unsupported("grounding.constrain", "it")
+            switch type {
+            case "json_object": form = .json
+            case "json_schema":
+                guard let schema = try format.fields("json_schema")?.fields("schema") else {
+                    throw .field("response_format.json_schema.schema", expected: "a schema", found: "none")
+                }
+                let size = JSONWriter.encode(.object(schema.object)).count
+                guard size <= JSONSchema.sizeLimit else {
+                    throw .field(
+                        "response_format.json_schema.schema",
+                        expected: "at most \(JSONSchema.sizeLimit) bytes",
+                        found: "\(size)"
+                    )
+                }
+                form = .jsonSchema(JSONSchema(.object(schema.object)))
+            default: break
             }
+        }
+        if try fields.fields("grounding")?.bool("constrain") == true {
+            guard form == .free else {
+                throw .field("grounding.constrain", expected: "it without a response_format", found: "both")
+            }
+            form = .legalBoxes
         }
         try Self.refuseTools(fields)
     }

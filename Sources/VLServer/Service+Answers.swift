@@ -4,6 +4,7 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 import VLEngine
+import VLGrammar
 import VLJSON
 import VLModels
 
@@ -12,6 +13,7 @@ extension Service {
 
     func chat(_ fields: Fields, _ context: GateContext) async throws -> Response {
         let body = try ChatBody(fields, desk)
+        let constraint = try await self.constraint(body.form)
         let prompt = try await desk.prompt(body.turns)
         let maxTokens = try desk.maxTokens(body.maxTokens, promptTokens: prompt.prompt.ids.count)
         let stop =
@@ -21,11 +23,29 @@ extension Service {
         let requests = (0..<body.sampling.choices).map { choice in
             var batch = self.batch(first, body.sampling, maxTokens: maxTokens, choice: choice)
             batch.options.bestTokens = body.bestTokens
+            batch.options.constraint = constraint
             return ServedRequest(batch, stop: stop)
         }
         let answer = ChatAnswer(body, prompt, id: Self.randomID(), created: now, model)
         let answers = engine.answers(requests, sharesPrompt: true)
         return try await respond(answers, answer, isStreamed: body.sampling.isStreamed, context)
+    }
+
+    /// The constraint of a form, made where it holds up no connection.
+    private func constraint(_ form: AnswerForm) async throws -> TokenConstraint? {
+        let constraints = engine.constraints
+        return try await desk.perform { () throws(APIError) in
+            do throws(GrammarError) {
+                return try constraints.constraint(form)
+            } catch {
+                throw APIError(
+                    400,
+                    "response_format: \(error.description)",
+                    param: "response_format",
+                    code: "invalid_schema"
+                )
+            }
+        }
     }
 
     func complete(_ fields: Fields, _ context: GateContext) async throws -> Response {

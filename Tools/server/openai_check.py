@@ -9,6 +9,7 @@ Starts the server itself, on a port that the system chooses. Exit status 1 if an
 
 import argparse
 import base64
+import json
 import subprocess
 import sys
 import tempfile
@@ -88,10 +89,22 @@ def checks(client, strange):
     for chunk in chat(messages=where, temperature=0, stream=True, **common):
         streamed += chunk.choices[0].delta.model_dump().get("grounding") or []
     yield "a stream has the same boxes", streamed == boxes
-    yield "constrained boxes are refused, not ignored", refused(
-        lambda: chat(messages=where, extra_body={"grounding": {"constrain": True}}, **common),
-        openai.BadRequestError,
-        "unsupported",
+    found = chat(messages=where, temperature=1.5, seed=3, extra_body={"grounding": {"constrain": True}}, **common)
+    yield "constrained boxes are legal at any temperature", not found.choices[0].message.model_dump().get(
+        "grounding_problems"
+    )
+    schema = {
+        "type": "object",
+        "properties": {"colour": {"enum": ["red", "purple"]}, "count": {"type": "integer", "minimum": 1, "maximum": 9}},
+        "required": ["colour", "count"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "thing", "strict": True, "schema": schema}}
+    found = json.loads(chat(messages=where, response_format=form, **common).choices[0].message.content)
+    yield "an answer fits its schema", list(found) == ["colour", "count"] and found["count"] in range(1, 10)
+    schema["not"] = {}
+    yield "a schema with an unknown keyword is refused", refused(
+        lambda: chat(messages=where, response_format=form, **common), openai.BadRequestError, "invalid_schema"
     )
 
     stop = chat(messages=ask, temperature=0, stop=[text[:1]] if text else None, **common)
