@@ -9,6 +9,8 @@ import VLText
 package struct ServingOptions: Sendable {
     /// A checkpoint's folder, or a name of the hub; nil for the default model.
     package var model: String?
+    /// A GGUF file with the vision tower of a model whose own file has none; nil to look beside it.
+    package var vision: String?
     package var threads: Int?
     package var compute = Compute.auto
     package var weights = WeightPolicy()
@@ -92,6 +94,7 @@ package final class ServingEngine: Sendable {
                 do {
                     let host = try ModelHost(
                         options.model,
+                        vision: options.vision,
                         threads: options.threads,
                         compute: options.compute,
                         weights: options.weights,

@@ -299,6 +299,7 @@ struct ServeCommand: ParsableCommand {
         var options = ServingOptions()
         let (path, policy) = try model.converted()
         options.model = path
+        options.vision = model.mmproj
         options.threads = model.threads
         options.compute = model.compute
         options.weights = policy
