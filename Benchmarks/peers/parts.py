@@ -10,6 +10,7 @@ import zipfile
 from dataclasses import dataclass
 
 import corpus
+import serving
 from measuring import WATCH, Failed, Side, Worker, execute, interleave, parse_json, spread
 
 SHAPES = {"vl2-tiny": "VL2-tiny", "vl2-small": "VL2-small (MLA)", "llm-7b": "Llama 7B", "smollm2": "SmolLM2-135M"}
@@ -352,6 +353,24 @@ def load(context, shape, kind):
     )
     record["load_s"] = statistics.median(sample.value for sample in ours.samples["load"])
     return [record]
+
+
+# Sizes of vocabularies, and the tokens that end an answer.
+VOCABULARIES = {"vl2-tiny": (129280, [1]), "vl2-small": (102400, [1]), "llm-7b": (102400, [1]), "smollm2": (49152, [0, 2])}
+
+
+def serve(context, shape, kind, threads):
+    """Both servers under the same load, by the number of clients."""
+    name = SMOLLM2 if shape == "smollm2" else f"{shape}-{kind}.gguf"
+    file = context.work / "gguf" / name
+    if shape == "smollm2":
+        prepare_smollm2(context)
+    elif not file.exists():
+        raise Failed(f"{file}: no such file: make it with Benchmarks/peers/make_gguf.py {shape} {kind}")
+    vocabulary, ends = VOCABULARIES[shape]
+    title = f"{SHAPES[shape]}, {'Q4_1' if shape == 'smollm2' else kind.upper()}"
+    key = f"{shape}/{'q4_1' if shape == 'smollm2' else kind}"
+    return serving.serving(context, file, title, key, vocabulary, ends, context.options.clients, threads)
 
 
 def prepare_smollm2(context):

@@ -14,6 +14,8 @@ SECTIONS = (
     ("load", "Start and load"),
     ("memory", "Peak resident memory, whole process"),
     ("ask", "The bundled model"),
+    ("serving-rate", "Servers: requests a second"),
+    ("serving-first", "Servers: time to the first token, median"),
 )
 SHAPE_ORDER = ("vl2-tiny", "vl2-small", "llm-7b", "smollm2")
 TYPE_ORDER = ("bf16", "q8_0", "q4_0", "q4_k", "q4_1")
@@ -24,6 +26,8 @@ def number(value, unit):
         return f"{value / 1e6:.0f} MB"
     if unit == "s":
         return f"{value * 1000:.1f} ms" if value < 0.1 else f"{value:.3f} s" if value < 10 else f"{value:.2f} s"
+    if unit == "requests/s":
+        return f"{value:.2f}"
     return f"{value:.1f}" if value < 1000 else f"{value:.0f}"
 
 
@@ -74,7 +78,7 @@ def order(record):
     words = record["key"].split("/")
     place = [SHAPE_ORDER.index(word) for word in words if word in SHAPE_ORDER]
     place += [TYPE_ORDER.index(word) for word in words if word in TYPE_ORDER]
-    return place, record.get("depth", 0), record.get("threads", 0), record["key"]
+    return place, record.get("depth", 0), record.get("clients", 0), record.get("threads", 0), record["key"]
 
 
 def table(records):
@@ -114,6 +118,18 @@ def scaling(results):
     return "\n".join(["| | 2 threads over 1 | goal |", "|---|---|---|", *rows]) if rows else ""
 
 
+def batching(results):
+    """Requests a second with several clients over those with one."""
+    rows = []
+    for key, record in sorted(results.items(), key=lambda item: order(item[1])):
+        alone = results.get(re.sub(r"/c\d+/", "/c1/", key))
+        if not key.startswith("serving-rate/") or record.get("clients") == 1 or not alone:
+            continue
+        gain = {side: record[side]["median"] / alone[side]["median"] for side in ("ours", "theirs")}
+        rows.append(f"| {record['title']}, {record['threads']} threads | {gain['ours']:.2f}× | {gain['theirs']:.2f}× |")
+    return "\n".join(["| requests a second, over those of one client | ours | theirs |", "|---|---|---|", *rows]) if rows else ""
+
+
 def depth_loss(results):
     """Decode at depth 4096 beside depth 0."""
     rows = []
@@ -139,7 +155,7 @@ def text(results):
         records = sorted((record for key, record in results.items() if key.split("/")[0] == part), key=order)
         if records:
             parts.append(f"### {title}\n\n{table(records)}")
-    for title, rows in (("Threads", scaling(results)), ("Depth", depth_loss(results))):
+    for title, rows in (("Threads", scaling(results)), ("Depth", depth_loss(results)), ("Batching", batching(results))):
         if rows:
             parts.append(f"### {title}\n\n{rows}")
     if any(record["disturbed"] for record in results.values()):

@@ -3,6 +3,7 @@
 
     run.py --part decode,prefill --types q4_0,bf16 --threads 1,2 --rounds 3
     run.py --part vision --tiles 1,4
+    run.py --part serve --shapes smollm2,vl2-tiny --clients 1,8,32
     run.py --write docs/performance.md
 
 Results are kept in results.json beside this file, one for each comparison: a later one replaces an earlier one, so that
@@ -25,7 +26,7 @@ from measuring import Failed
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 ROOT = FOLDER.parent.parent
-PARTS = ("decode", "prefill", "smollm2", "vision", "hybrid", "preprocess", "tokenizer", "ask", "load")
+PARTS = ("decode", "prefill", "smollm2", "vision", "hybrid", "preprocess", "tokenizer", "ask", "load", "serve")
 
 
 def listed(convert, allowed=None):
@@ -43,13 +44,14 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--part", type=listed(str, PARTS), default=[], help=f"of {', '.join(PARTS)}; several with commas")
-    add("--shapes", type=listed(str), default=["vl2-tiny"], help="decode, prefill, load: vl2-tiny, vl2-small, llm-7b")
+    add("--shapes", type=listed(str), default=["vl2-tiny"], help="decode, prefill, load, serve: vl2-tiny, vl2-small, llm-7b; serve: smollm2")
     add("--types", type=listed(str), default=["q4_0"], help="decode, prefill, load: bf16, q8_0, q4_0, q4_k")
     add("--threads", type=listed(int), default=[2], help="numbers of threads, for both sides (default 2)")
     add("--depths", type=listed(int), default=[0], help="tokens in the cache beforehand, e.g. 0,1024,4096")
     add("--prompt", type=int, default=512, help="tokens of a prefill (default %(default)s)")
     add("--generate", type=int, default=64, help="tokens of a decode (default %(default)s)")
     add("--own-weights", action="store_true", help="ours runs random weights of its own (bench --config), not the file")
+    add("--clients", type=listed(int), default=[1, 8, 32], help="serve: numbers of clients (default 1,8,32)")
     add("--tiles", type=listed(int), default=[1], help="vision: tiles at once")
     add("--vision-weights", default="bf16", help="vision: our type; theirs stays bfloat16 (default %(default)s)")
     add("--tokenizer", help="tokenizer: a checkpoint's tokenizer.json, or that with .gz")
@@ -125,6 +127,14 @@ def comparisons(options):
         for shape in options.shapes:
             for kind in options.types:
                 yield f"load {shape} {kind}", lambda context, s=shape, k=kind: parts.load(context, s, k)
+    if "serve" in options.part:
+        for shape in options.shapes:
+            for kind in options.types:
+                for threads in options.threads:
+                    yield (
+                        f"serve {shape} {kind}, {threads} threads",
+                        lambda context, s=shape, k=kind, t=threads: parts.serve(context, s, k, t),
+                    )
 
 
 def main():
