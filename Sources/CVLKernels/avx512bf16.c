@@ -7,6 +7,7 @@
     __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512bf16,avx2,fma,f16c"))),                 \
     apply_to = function)
 #define VL_VNNI
+#define ATTEND attend_exact
 #include "avx512.inc.h"
 
 #define BF16_LANES 32
@@ -48,6 +49,7 @@ INLINE void nt_bf16_bf16_tile(const vl_product *p, int64_t row, int64_t column, 
 NT_DRIVER(nt_bf16_bf16, sizeof(uint16_t))
 
 #include "dense.inc.h"
+#include "rounded.inc.h"
 #pragma clang attribute pop
 
 #define TABLE vl_table_avx512bf16
@@ -55,5 +57,6 @@ NT_DRIVER(nt_bf16_bf16, sizeof(uint16_t))
 #define TABLE_NAME "avx512bf16"
 #define TABLE_NT_BF16 nt_bf16_bf16
 #define TABLE_DENSE attend_dense
+#define TABLE_ROUNDS 1
 #include "table.inc.h"
 #endif

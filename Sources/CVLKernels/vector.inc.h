@@ -385,8 +385,12 @@ static void rotate_halves(float *x, const float *cosine, const float *sine, int6
 
 static void f32_from_bf16(float *y, const uint16_t *x, int64_t n) { MAP1_FROM(vf_load_bf16) }
 static void f32_from_f16(float *y, const uint16_t *x, int64_t n){MAP1_FROM(vf_load_f16)}
-
 // ---- attention ------------------------------------------------------------------------------------------------------
+
+// A file that has a form of its own for some caches names this one otherwise.
+#ifndef ATTEND
+#define ATTEND attend
+#endif
 
 INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch,
                          const int64_t block_bytes, const int64_t block_values,
@@ -526,7 +530,7 @@ INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t 
     }
 }
 
-static void attend(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch) {
+static void ATTEND(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch) {
     switch (p->type) {
         case VL_TYPE_BF16: attend_typed(p, t0, t1, h0, h1, scratch, 2, 1, nt_f32_bf16, nn_f32_bf16); break;
         case VL_TYPE_F16: attend_typed(p, t0, t1, h0, h1, scratch, 2, 1, nt_f32_f16, nn_f32_f16); break;

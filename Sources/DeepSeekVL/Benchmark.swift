@@ -23,7 +23,7 @@ package struct Benchmark {
     package var repeats = 5
     /// Positions that the cache holds before prefill and decode.
     package var depth = 0
-    /// Type of the key-value cache; nil means float32 for the reference path and float16 else.
+    /// Type of the key-value cache; nil lets the model choose (`LanguageModel.cacheType`).
     package var cacheType: DType?
     package var measuresLimits = false
 
@@ -156,8 +156,8 @@ package struct Benchmark {
     }
 
     private func cache(_ language: any LanguageModel, _ run: Run, more: Int) -> KVCache {
-        let type = cacheType ?? (run.compute == .float32 ? .float32 : .float16)
-        let cache = KVCache(language.cacheLayout(type), maximum: depth + more)
+        let layout = language.cacheLayout(language.cacheType(cacheType, run))
+        let cache = KVCache(layout, maximum: depth + more)
         cache.reserve(depth + more)
         cache.advance(depth)
         return cache

@@ -88,7 +88,7 @@ package final class ModelHost {
     ///   - vision: the GGUF file that holds what sees, where that is another than `path` and its name does not say so.
     ///   - threads: nil for one a physical core.
     ///   - weights: in which types the matrices run; as they are stored if omitted.
-    ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and float16 else.
+    ///   - cacheType: type of the key-value cache; nil lets the model choose (`LanguageModel.cacheType`).
     ///   - featureBytes: most memory for pictures that were encoded already.
     ///   - onLayer: called with (layers read, layers in all).
     /// - Throws: `DeepSeekVLError`.

@@ -146,7 +146,7 @@ package final class Generator {
 
     /// - Parameters:
     ///   - features: where encoded pictures are looked for and kept.
-    ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and float16 else.
+    ///   - cacheType: type of the key-value cache; nil lets the model choose (`LanguageModel.cacheType`).
     package init(
         language: any LanguageModel,
         vision: (any VisionEncoder)?,
@@ -158,7 +158,7 @@ package final class Generator {
         self.vision = vision
         self.run = run
         self.features = features
-        layout = language.cacheLayout(cacheType ?? (run.compute == .float32 ? .float32 : .float16))
+        layout = language.cacheLayout(language.cacheType(cacheType, run))
     }
 
     /// Bytes of the cache for a token.

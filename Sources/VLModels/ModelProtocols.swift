@@ -16,6 +16,8 @@ package protocol LanguageModel: Sendable {
     /// Number that divides the widths of all vectors that a cached position holds: a cache in a block format wants it to be
     /// a multiple of the block.
     var cacheUnit: Int { get }
+    /// Whether all heads read one latent vector of a cached position (DeepSeek-V2's attention).
+    var cachesLatents: Bool { get }
     /// What a cached position takes.
     func cacheLayout(_ type: DType) -> CacheLayout
     /// Writes the embeddings of `ids` into `out`, [ids, hidden].
@@ -26,6 +28,17 @@ package protocol LanguageModel: Sendable {
     func finalNorm(_ x: Matrix, _ run: Run) -> Matrix
     /// Logits of normed rows, [rows, vocabulary], new.
     func logits(_ normed: Matrix, _ run: Run) -> Matrix
+}
+
+extension LanguageModel {
+    /// The type of the keys and values where none is asked for: float32 on the reference path, else float16; bfloat16 for
+    /// latents, which is what the official code keeps, where the processor multiplies such numbers: attention over many
+    /// positions then takes half the time.
+    package func cacheType(_ asked: DType?, _ run: Run) -> DType {
+        if let asked { return asked }
+        if run.compute == .float32 { return .float32 }
+        return cachesLatents && run.roundsAttention ? .bfloat16 : .float16
+    }
 }
 
 /// What turns pictures into rows of a language model's input: a vision tower and its projector.

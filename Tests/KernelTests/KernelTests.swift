@@ -396,6 +396,7 @@ struct AttentionTests {
         Case(heads: 2, keySize: 96, valueSize: 64, keys: 66, tokens: 3, causal: true),
         Case(heads: 16, keySize: 80, valueSize: 64, keys: 65, tokens: 1, causal: true),
         Case(heads: 3, keySize: 9, valueSize: 7, keys: 129, tokens: 9, causal: true),
+        Case(heads: 16, keySize: 576, valueSize: 512, keys: 131, tokens: 4, causal: true),
     ]
 
     /// Output of the tokens of a range, computed tile by tile as `tiles` says.
@@ -405,7 +406,8 @@ struct AttentionTests {
         type: vl_type,
         tokens: Range<Int>,
         tile: Int,
-        headTile: Int
+        headTile: Int,
+        rounds: Bool = false
     ) -> [Float] {
         var numbers = Numbers(UInt64(c.keys))
         let q = numbers.array(c.tokens * c.heads * c.keySize, scale: 2)
@@ -449,6 +451,7 @@ struct AttentionTests {
                             first_position: Int64(c.keys - c.tokens),
                             causal: c.causal ? 1 : 0,
                             type: Int32(type.rawValue),
+                            rounds: rounds ? 1 : 0,
                             scale: 0.3
                         )
                         for t in Swift.stride(from: tokens.lowerBound, to: tokens.upperBound, by: tile) {
@@ -493,22 +496,48 @@ struct AttentionTests {
         }
     }
 
+    /// Rounding the queries moves a score by 2^-9 of its terms at most, and rounding the weights an output by as much.
+    @Test("attention that may round equals the scalar one to the rounding", arguments: tables)
+    func rounding(name: String) throws {
+        let kernels = try table(name)
+        let scalar = try table("scalar")
+        for c in Self.cases {
+            let found = attend(
+                c,
+                kernels,
+                type: VL_TYPE_BF16,
+                tokens: 0..<c.tokens,
+                tile: max(1, 32 / c.heads),
+                headTile: c.heads,
+                rounds: true
+            )
+            let expected = attend(c, scalar, type: VL_TYPE_BF16, tokens: 0..<c.tokens, tile: 1, headTile: 1)
+            #expect(error(found, expected) < 2e-2, "\(c)")
+            // It is not the exact form by another name.
+            if kernels.attend_rounds != 0 { #expect(error(found, expected) > 4e-6, "\(c)") }
+        }
+    }
+
     @Test("a token's attention has the same bits in every tile", arguments: tables)
     func invariance(name: String) throws {
         let kernels = try table(name)
         for c in Self.cases {
-            let whole = attend(
-                c,
-                kernels,
-                type: VL_TYPE_F32,
-                tokens: 0..<c.tokens,
-                tile: max(1, 32 / c.heads),
-                headTile: c.heads
-            )
-            let single = attend(c, kernels, type: VL_TYPE_F32, tokens: 0..<c.tokens, tile: 1, headTile: 1)
-            let odd = attend(c, kernels, type: VL_TYPE_F32, tokens: 0..<c.tokens, tile: 3, headTile: 2)
-            #expect(whole == single, "\(c)")
-            #expect(whole == odd, "\(c)")
+            for (type, rounds) in [(VL_TYPE_F32, false), (VL_TYPE_BF16, true)] {
+                func tiled(_ tile: Int, _ headTile: Int) -> [Float] {
+                    attend(
+                        c,
+                        kernels,
+                        type: type,
+                        tokens: 0..<c.tokens,
+                        tile: tile,
+                        headTile: headTile,
+                        rounds: rounds
+                    )
+                }
+                let whole = tiled(max(1, 32 / c.heads), c.heads)
+                #expect(whole == tiled(1, 1), "\(c)")
+                #expect(whole == tiled(3, 2), "\(c)")
+            }
         }
     }
 }

@@ -93,8 +93,9 @@ typedef struct {
     int64_t key_count;       // positions that hold a key
     int64_t first_position;  // position of token 0; token t sees the keys 0...first_position + t if causal
     int32_t causal;
-    int32_t type;  // vl_type of keys and values: a float type, or Q8_0 if all widths and offsets are multiples of 32
-    float scale;   // multiplies each score after the dot product
+    int32_t type;    // vl_type of keys and values: a float type, or Q8_0 if all widths and offsets are multiples of 32
+    int32_t rounds;  // whether queries and the softmax's weights may be rounded to bfloat16, for a cache in bfloat16
+    float scale;     // multiplies each score after the dot product
 } vl_attention;
 
 /// Queries that one `attend_dense` call may cover.
@@ -166,6 +167,9 @@ typedef struct vl_kernels {
 
     /// Tokens [t0, t1) times heads [h0, h1), at most VL_ATTENTION_ROWS pairs; `scratch` is VL_ATTENTION_SCRATCH floats.
     void (*attend)(const vl_attention *attention, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch);
+
+    /// Whether `attend` is faster over a cache in bfloat16 if it may round.
+    int32_t attend_rounds;
 
     /// Tokens [t0, t1), at most VL_DENSE_ROWS, of a dense attention; null where a table has no form of its own.
     void (*_Nullable attend_dense)(const vl_dense_attention *attention, int64_t t0, int64_t t1, void *scratch);

@@ -61,7 +61,7 @@ package final class BatchRunner {
     /// - Parameters:
     ///   - features: where encoded pictures are looked for and kept.
     ///   - featureStore: where they are kept beyond that.
-    ///   - cacheType: type of the key-value cache; nil means float32 for the reference path and float16 else.
+    ///   - cacheType: type of the key-value cache; nil lets the model choose (`LanguageModel.cacheType`).
     ///   - cacheBytes: budget of the key-value cache.
     ///   - sharesPrefixes: whether requests use what others with the same beginning computed.
     package init(
@@ -81,7 +81,7 @@ package final class BatchRunner {
         self.features = features
         self.featureStore = featureStore
         self.sharesPrefixes = sharesPrefixes
-        layout = language.cacheLayout(cacheType ?? (run.compute == .float32 ? .float32 : .float16))
+        layout = language.cacheLayout(language.cacheType(cacheType, run))
         pool = BlockPool(layout, budget: cacheBytes)
         var bounds = Scheduler.Limits(blocks: pool.limit)
         limits(&bounds)

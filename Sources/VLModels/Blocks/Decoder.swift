@@ -14,6 +14,8 @@ struct DecoderSizes: Sendable, Equatable {
     var cacheWidth: Int
     /// Number that divides the widths of all vectors that a cached position holds.
     var cacheUnit: Int
+    /// Whether all heads read one latent vector of a cached position.
+    var cachesLatents: Bool
     /// Weights that one token's forward pass reads.
     var activeParameters: Int
 }
@@ -76,6 +78,7 @@ package struct Decoder: LanguageModel {
     package var maxPositions: Int { sizes.maxPositions }
     package var activeParameters: Int { sizes.activeParameters }
     package var cacheUnit: Int { sizes.cacheUnit }
+    package var cachesLatents: Bool { sizes.cachesLatents }
 
     package func cacheLayout(_ type: DType) -> CacheLayout {
         CacheLayout(layers: layers.count, width: sizes.cacheWidth, type: type)

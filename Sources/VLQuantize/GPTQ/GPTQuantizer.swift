@@ -139,8 +139,7 @@ package final class GPTQuantizer {
 
     private func stage(_ index: Int, _ source: any WeightSource) throws(ConvertError) -> DecoderStage {
         try GGUFConverter.loading { () throws(LoadError) in
-            let cacheType: DType = run.compute == .float32 ? .float32 : .float16
-            return try DecoderStage(decoder, index, source, cacheType: cacheType, run)
+            try DecoderStage(decoder, index, source, cacheType: decoder.cacheType(nil, run), run)
         }
     }
 

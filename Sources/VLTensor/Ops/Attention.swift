@@ -65,10 +65,12 @@ package struct KeyValueView {
 package struct AttentionList {
     private let jobs: UnsafeMutablePointer<vl_attention_job>
     private let capacity: Int
+    private let rounds: Bool
     private var count = 0
 
-    fileprivate init(_ jobs: UnsafeMutablePointer<vl_attention_job>, capacity: Int) {
+    fileprivate init(_ jobs: UnsafeMutablePointer<vl_attention_job>, capacity: Int, rounds: Bool) {
         self.jobs = jobs
+        self.rounds = rounds
         self.capacity = capacity
     }
 
@@ -109,6 +111,7 @@ package struct AttentionList {
             first_position: Int64(firstPosition ?? 0),
             causal: firstPosition == nil ? 0 : 1,
             type: Int32(cache.type.kernelType.rawValue),
+            rounds: rounds ? 1 : 0,
             scale: shape.scale
         )
         jobs[count] = vl_attention_job(
@@ -140,9 +143,16 @@ extension Run {
     /// Positions in a block of keys and values.
     package static var attentionBlock: Int { Int(VL_ATTENTION_BLOCK) }
 
+    /// Whether attention over a cache in bfloat16 rounds queries and weights, and is faster for it.
+    package var roundsAttention: Bool { compute == .auto && kernels.pointee.attend_rounds != 0 }
+
     /// An empty list for at most `capacity` sequences.
     package func attentionList(_ capacity: Int) -> AttentionList {
-        AttentionList(workspace.allocate(vl_attention_job.self, capacity), capacity: capacity)
+        AttentionList(
+            workspace.allocate(vl_attention_job.self, capacity),
+            capacity: capacity,
+            rounds: compute == .auto
+        )
     }
 
     /// Runs all attention of a list on all threads.

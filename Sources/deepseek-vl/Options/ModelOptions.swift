@@ -73,7 +73,7 @@ struct ModelOptions: ParsableArguments {
     @Option(
         name: .customLong("cache-type"),
         help: ArgumentHelp(
-            "Type of the key-value cache: f32, bf16, f16 (the default) or q8_0, half as large again.",
+            "Type of the key-value cache: f32, bf16, f16 or q8_0, half as large again. Default: f16; bf16 for latent attention where the processor multiplies such numbers.",
             valueName: "type"
         )
     )

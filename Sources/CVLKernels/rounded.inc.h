@@ -1,0 +1,145 @@
+// Attention over a bfloat16 cache with bfloat16 dot products, for avx512bf16.c: queries and the softmax's weights are
+// rounded to bfloat16, products are exact, sums are float32, in pairs as the processor adds them. All rows of a call meet the
+// same keys, so that scores are one product and each part of the values is read once for all rows. A row's order of sums
+// does not depend on which rows share the call.
+
+// Widest query that has room; wider ones are not rounded.
+#define ROUNDED_DEPTH 1024
+#define ROUNDED_ROWS 8
+
+// out = out * factor + weights * values for mr rows and 32 columns, of which `left` are there. Two keys' values are woven, so
+// that a lane holds a pair; lanes come out in the order that weaving leaves.
+INLINE void rounded_tile(const uint16_t *weights, const uint16_t *values, int64_t stride, int64_t pairs,
+                         float *const *out, const float *factor, int64_t column, int64_t left, const int whole,
+                         const int mr) {
+    vf low[ROUNDED_ROWS], high[ROUNDED_ROWS];
+    UNROLL for (int i = 0; i < mr; i++) low[i] = high[i] = vf_zero();
+    const __mmask32 mask = whole || left >= 32 ? ~(__mmask32)0 : ((__mmask32)1 << left) - 1;
+    for (int64_t k = 0; k < pairs; k++) {
+        const uint16_t *first = values + 2 * k * stride + column, *second = first + stride;
+        const __m512i a = whole ? _mm512_loadu_si512(first) : _mm512_maskz_loadu_epi16(mask, first);
+        const __m512i b = whole ? _mm512_loadu_si512(second) : _mm512_maskz_loadu_epi16(mask, second);
+        const __m512bh front = (__m512bh)_mm512_unpacklo_epi16(a, b), back = (__m512bh)_mm512_unpackhi_epi16(a, b);
+        UNROLL for (int i = 0; i < mr; i++) {
+            const __m512bh pair = dense_spread(weights + i * VL_ATTENTION_BLOCK + 2 * k);
+            low[i] = _mm512_dpbf16_ps(low[i], front, pair);
+            high[i] = _mm512_dpbf16_ps(high[i], back, pair);
+        }
+    }
+    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i second = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+    UNROLL for (int i = 0; i < mr; i++) {
+        float *c = out[i] + column;
+        const vf scale = vf_set(factor[i]);
+        const vf x = _mm512_permutex2var_ps(low[i], first, high[i]),
+                 y = _mm512_permutex2var_ps(low[i], second, high[i]);
+        if (whole) {
+            vf_store(c, vf_fma(vf_load(c), scale, x));
+            vf_store(c + 16, vf_fma(vf_load(c + 16), scale, y));
+        } else {
+            const int64_t near = left < 16 ? left : 16;
+            vf_store_part(c, vf_fma(vf_load_part(c, near), scale, x), near);
+            if (left > 16) vf_store_part(c + 16, vf_fma(vf_load_part(c + 16, left - 16), scale, y), left - 16);
+        }
+    }
+}
+
+INLINE void rounded_rows(int64_t rows, const uint16_t *weights, const uint16_t *values, int64_t stride, int64_t pairs,
+                         float *const *out, const float *factor, int64_t column, int64_t left, const int whole) {
+    int64_t i = 0;
+#define ROUNDED_TILES(MR)                                                                                              \
+    for (; i + MR <= rows; i += MR)                                                                                    \
+        rounded_tile(weights + i * VL_ATTENTION_BLOCK, values, stride, pairs, out + i, factor + i, column, left,       \
+                     whole, MR);
+    ROUNDED_TILES(8)
+    ROUNDED_TILES(4)
+    ROUNDED_TILES(2)
+    ROUNDED_TILES(1)
+#undef ROUNDED_TILES
+}
+
+// Whether attention may round and has room to.
+INLINE int rounded_takes(const vl_attention *p) {
+    return p->rounds && p->type == VL_TYPE_BF16 && p->qk_dim <= ROUNDED_DEPTH;
+}
+
+static void attend_rounded(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scores) {
+    _Alignas(64) uint16_t queries[VL_ATTENTION_ROWS * ROUNDED_DEPTH];
+    _Alignas(64) uint16_t weights[VL_ATTENTION_ROWS * VL_ATTENTION_BLOCK];
+    float *out[VL_ATTENTION_ROWS];
+    float largest[VL_ATTENTION_ROWS], factor[VL_ATTENTION_ROWS];
+    vf total[VL_ATTENTION_ROWS];
+    const float log2e = 1.44269504f;
+    const vf scale = vf_set(p->scale * log2e), minus = vf_set(-__builtin_inff());
+    const int64_t heads = h1 - h0, rows = (t1 - t0) * heads;
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t t = t0 + r / heads, h = h0 + r % heads;
+        bf16_from_f32(queries + r * p->qk_dim, p->q + t * p->q_token_stride + h * p->q_head_stride, p->qk_dim);
+        out[r] = p->out + t * p->out_token_stride + h * p->out_head_stride;
+        for (int64_t i = 0; i < p->v_dim; i++) out[r][i] = 0.0f;
+        largest[r] = -__builtin_inff();
+        total[r] = vf_zero();
+    }
+    int64_t visible = p->key_count;
+    if (p->causal && p->first_position + t1 < visible) visible = p->first_position + t1;
+    for (int64_t base = 0; base < visible; base += VL_ATTENTION_BLOCK) {
+        const int64_t count = visible - base < VL_ATTENTION_BLOCK ? visible - base : VL_ATTENTION_BLOCK;
+        const uint16_t *block = (const uint16_t *)p->blocks[base / VL_ATTENTION_BLOCK];
+        const vl_product s = {
+            queries,   p->qk_dim, block + p->k_offset, p->position_stride, scores, VL_ATTENTION_BLOCK, 0, rows, count,
+            p->qk_dim, 0};
+        nt_bf16_bf16(&s, 0, count);
+        for (int64_t r = 0; r < rows; r++) {
+            const float *row = scores + r * VL_ATTENTION_BLOCK;
+            uint16_t *w = weights + r * VL_ATTENTION_BLOCK;
+            int64_t seen = count;
+            if (p->causal && p->first_position + t0 + r / heads + 1 - base < seen)
+                seen = p->first_position + t0 + r / heads + 1 - base;
+            factor[r] = 1.0f;
+            if (seen <= 0) {
+                _mm512_storeu_si512(w, _mm512_setzero_si512());
+                _mm512_storeu_si512(w + 32, _mm512_setzero_si512());
+                continue;
+            }
+            vf x[4];
+            UNROLL for (int n = 0; n < 4; n++) {
+                const int64_t left = seen - 16 * n;
+                x[n] = vf_load(row + 16 * n) * scale;
+                if (left < 16) x[n] = _mm512_mask_mov_ps(minus, left > 0 ? part_mask(left) : 0, x[n]);
+            }
+            const vf tops = vf_max(vf_max(x[0], x[1]), vf_max(x[2], x[3]));
+            // The maximum seldom rises after the first blocks, and asking whether it does costs less than finding it.
+            if (_mm512_cmp_ps_mask(tops, vf_set(largest[r]), _CMP_GT_OQ) != 0) {
+                const float top = vf_top(tops);
+                const vf old = base > 0 ? dense_exp2(vf_set(largest[r] - top)) : vf_zero();
+                factor[r] = _mm512_cvtss_f32(old);
+                total[r] = total[r] * old;
+                largest[r] = top;
+            }
+            const vf shift = vf_set(largest[r]);
+            UNROLL for (int n = 0; n < 4; n++) x[n] = dense_exp2(x[n] - shift);
+            total[r] = total[r] + ((x[0] + x[1]) + (x[2] + x[3]));
+            _mm512_storeu_si512(w, (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]));
+            _mm512_storeu_si512(w + 32, (__m512i)_mm512_cvtne2ps_pbh(x[3], x[2]));
+        }
+        const int64_t pairs = (count + 1) / 2;
+        int64_t d = 0;
+        for (; d + 32 <= p->v_dim; d += 32)
+            rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, out, factor, d, 32, 1);
+        if (d < p->v_dim)
+            rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, out, factor, d, p->v_dim - d,
+                         0);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        const vf share = vf_set(1.0f / vf_sum(total[r]));
+        for (int64_t d = 0; d < p->v_dim; d += 16) {
+            const int64_t left = p->v_dim - d;
+            if (left >= 16) vf_store(out[r] + d, vf_load(out[r] + d) * share);
+            else vf_store_part(out[r] + d, vf_load_part(out[r] + d, left) * share, left);
+        }
+    }
+}
+
+static void attend(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch) {
+    (rounded_takes(p) ? attend_rounded : attend_exact)(p, t0, t1, h0, h1, scratch);
+}
