@@ -53,8 +53,10 @@ int64_t vl_attention_plan(const vl_attention_jobs *jobs, int32_t threads) {
         job->first_unit = units;
         job->tile_heads = job->heads < VL_ATTENTION_ROWS ? job->heads : VL_ATTENTION_ROWS;
         // One token with few key-value heads would leave threads idle: its heads are shared out instead.
-        if (job->tokens * job->groups < threads * 2) {
-            const int64_t wanted = ceiling(threads * 2, job->tokens * job->groups > 0 ? job->tokens * job->groups : 1);
+        const int64_t alone = job->tokens * job->groups;
+        if (alone < threads * 2) {
+            // Heads that share all keys are cut no finer than threads need: every part reads the cache.
+            const int64_t wanted = alone <= 1 ? threads : ceiling(threads * 2, alone);
             const int64_t share = ceiling(job->heads, wanted);
             if (share < job->tile_heads) job->tile_heads = share;
         }

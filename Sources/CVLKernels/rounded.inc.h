@@ -123,9 +123,18 @@ static void attend_rounded(const vl_attention *p, int64_t t0, int64_t t1, int64_
             _mm512_storeu_si512(w + 32, (__m512i)_mm512_cvtne2ps_pbh(x[3], x[2]));
         }
         const int64_t pairs = (count + 1) / 2;
-        int64_t d = 0;
-        for (; d + 32 <= p->v_dim; d += 32)
+        // Meanwhile the next block's keys come in, some with each part of the columns.
+        const uint16_t *next =
+            base + VL_ATTENTION_BLOCK < visible ? (const uint16_t *)p->blocks[base / VL_ATTENTION_BLOCK + 1] : 0;
+        const int64_t share = VL_ATTENTION_BLOCK / (p->v_dim / 32 > 1 ? p->v_dim / 32 : 1);
+        int64_t d = 0, ahead = 0;
+        for (; d + 32 <= p->v_dim; d += 32) {
+            for (int64_t j = 0; next && j < share && ahead < VL_ATTENTION_BLOCK; j++, ahead++) {
+                const char *key = (const char *)(next + p->k_offset + ahead * p->position_stride);
+                for (int64_t byte = 0; byte < 2 * p->qk_dim; byte += 64) __builtin_prefetch(key + byte, 0, 2);
+            }
             rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, out, factor, d, 32, 1);
+        }
         if (d < p->v_dim)
             rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, out, factor, d, p->v_dim - d,
                          0);
