@@ -153,6 +153,17 @@ struct SchedulerTests {
     }
 
     @Test(
+        "takes more rows the more prompts wait, up to four times as many",
+        arguments: [(1, 64), (3, 64), (4, 128), (7, 192), (8, 256), (20, 256)]
+    )
+    func crowding(prompts: Int, wanted: Int) throws {
+        var drive = Drive(blocks: 200) { $0.rows = 64 }
+        for id in 0..<prompts { try drive.submit(.init(id: id, promptRows: 400, blocks: 7)) }
+        _ = drive.admit()
+        #expect(drive.scheduler.next().rows == wanted)
+    }
+
+    @Test(
         "finishes a short request within two steps while a long prompt is computed, which goes on all the time"
     )
     func fairness() throws {

@@ -13,6 +13,9 @@ package struct Scheduler: Sendable {
         package var blockPositions = 64
         /// Rows of a step: tokens of all its chunks and answers.
         package var rows = 128
+        /// How many times as many a step may have when many prompts wait: answers then flow less evenly, but those who
+        /// have heard nothing yet are more, and large steps are faster.
+        package var crowding = 4
         /// Requests that run at the same time.
         package var running = 64
         /// Requests that wait.
@@ -263,15 +266,17 @@ package struct Scheduler: Sendable {
     // MARK: Steps
 
     /// The next step: a token for each request that answers, and of the rows that are left one half for the prompts in
-    /// their order and one half for the shortest rests, so that neither long nor short requests wait without end.
+    /// their order and one half for the shortest rests, so that neither long nor short requests wait without end. Two
+    /// prompts and more for each time that the limit is taken let a step be larger.
     package func next() -> Step {
         var step = Step()
         step.decoding = running.filter(\.isDecoding).map(\.job.id)
         let prompts = running.filter { $0.isReady && $0.done < $0.job.promptRows }
             .sorted { ($0.job.priority, $1.order) > ($1.job.priority, $0.order) }
         guard !prompts.isEmpty else { return step }
+        let most = limits.rows * min(limits.crowding, max(1, prompts.count / 2))
         // However many answers there are, prompts go on.
-        let rows = max(limits.rows - step.decoding.count, limits.rows / 4, 1)
+        let rows = max(most - step.decoding.count, limits.rows / 4, 1)
         var given = [Int](repeating: 0, count: prompts.count)
         func give(_ index: Int, _ most: Int) -> Int {
             let rest = prompts[index].job.promptRows - prompts[index].done - given[index]

@@ -154,7 +154,7 @@ struct ServeCommand: ParsableCommand {
     @Option(
         name: .customLong("step-tokens"),
         help: ArgumentHelp(
-            "Tokens that a step computes: more is faster, fewer lets answers flow more evenly.",
+            "Tokens that a step computes (up to 4 times as many when many prompts wait): more is faster, fewer lets answers flow more evenly.",
             valueName: "n"
         )
     )
