@@ -265,9 +265,11 @@ package struct Scheduler: Sendable {
 
     // MARK: Steps
 
-    /// The next step: a token for each request that answers, and of the rows that are left one half for the prompts in
-    /// their order and one half for the shortest rests, so that neither long nor short requests wait without end. Two
-    /// prompts and more for each time that the limit is taken let a step be larger.
+    /// The next step: a token for each request that answers, and parts of prompts.
+    ///
+    /// Of the rows that are left one half is for the prompts in their order and one half for the shortest rests, so that neither
+    /// long nor short requests wait without end. Two prompts and more for each time that the limit is taken let a step be
+    /// larger.
     package func next() -> Step {
         var step = Step()
         step.decoding = running.filter(\.isDecoding).map(\.job.id)
