@@ -18,9 +18,6 @@ package struct CheckpointRestorer {
     /// Tensors of the checkpoint.
     package var count: Int { tensors.count }
 
-    /// Bytes of one file of the checkpoint, at most, unless a single tensor is larger.
-    package static let shardBytes = 5_000_000_000
-
     /// Loads the file once, so that names and shapes are known to be right, and plans the folder.
     ///
     /// - Parameters:
@@ -147,65 +144,16 @@ package struct CheckpointRestorer {
     /// - Throws: `ConvertError.format`.
     package func write(
         _ path: String,
-        shardBytes: Int = CheckpointRestorer.shardBytes,
+        shardBytes: Int = SafetensorsShards.fileBytes,
         onTensor: (Int) -> Void = { _ in }
     ) throws(ConvertError) {
         do throws(FormatError) {
             let folder = try AtomicFolder(path)
             for (name, bytes) in documents { try AtomicFile.write(folder(name), bytes) }
-            let shards = shards(shardBytes)
-            var done = 0
-            var places = JSONObject()
-            var total = 0
-            for (index, shard) in shards.enumerated() {
-                let name = shards.count == 1 ? "model.safetensors" : Self.name(index + 1, of: shards.count)
-                try SafetensorsWriter.write(
-                    folder(name),
-                    metadata: [("format", "pt")],
-                    tensors: shard
-                ) { onTensor(done + $0) }
-                done += shard.count
-                for tensor in shard {
-                    places[tensor.name] = .string(name)
-                    total += tensor.dtype.byteCount(shape: tensor.shape) ?? 0
-                }
-            }
-            if shards.count > 1 {
-                let index: JSONValue = [
-                    "metadata": ["total_size": .integer(Int64(total))], "weight_map": .object(places),
-                ]
-                try AtomicFile.write(
-                    folder("model.safetensors.index.json"),
-                    JSONWriter.encode(index, .pretty)
-                )
-            }
+            try SafetensorsShards.write(tensors, into: folder, fileBytes: shardBytes, onTensor: onTensor)
             try folder.commit()
         } catch {
             throw .format(error)
         }
-    }
-
-    private static func name(_ number: Int, of count: Int) -> String {
-        func five(_ number: Int) -> String {
-            let digits = String(number)
-            return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
-        }
-        return "model-\(five(number))-of-\(five(count)).safetensors"
-    }
-
-    /// The tensors of each file, in order.
-    private func shards(_ limit: Int) -> [[OutgoingTensor]] {
-        var shards: [[OutgoingTensor]] = [[]]
-        var size = 0
-        for tensor in tensors {
-            let bytes = tensor.dtype.byteCount(shape: tensor.shape) ?? 0
-            if size > 0, size + bytes > limit {
-                shards.append([])
-                size = 0
-            }
-            shards[shards.count - 1].append(tensor)
-            size += bytes
-        }
-        return shards
     }
 }

@@ -151,7 +151,14 @@ struct GPTQCommand: ParsableCommand {
             }
             var progress: TimedProgress?
             let show = { (done: Int, total: Int) in
-                if progress == nil { progress = TimedProgress("layers", of: total) }
+                if progress == nil {
+                    if quantizer.resumedLayers > 0 {
+                        Terminal.note(
+                            "\(quantizer.resumedLayers) of \(quantizer.layerCount) layers are there already"
+                        )
+                    }
+                    progress = TimedProgress("layers", of: total)
+                }
                 progress?.show(done)
             }
             if isGGUF {
@@ -248,29 +255,12 @@ private struct GPTQReport {
     }
 
     var json: String {
-        let matrices = quantizer.steps.map { step -> JSONValue in
-            var object: JSONObject = ["name": .string(step.name), "rows": .integer(Int64(step.rows))]
-            switch step.way {
-            case .feedback: object["way"] = "gptq"
-            case .nearest: object["way"] = "nearest"
-            case .kept(let reason):
-                object["way"] = "kept"
-                object["reason"] = .string(reason)
-            }
-            if let damping = step.damping { object["damping"] = .number(damping) }
-            if let error = step.error {
-                object["error"] = .number(error.feedback)
-                object["error_nearest"] = .number(error.nearest)
-            }
-            if let columns = step.shortGroup { object["last_group"] = .integer(Int64(columns)) }
-            return .object(object)
-        }
         let object: JSONValue = [
             "file": .string(file), "group_size": .integer(Int64(quantizer.options.groupSize)),
             "bytes_before": .integer(Int64(quantizer.bytes.before)),
             "bytes": .integer(Int64(quantizer.bytes.after)),
             "prompts": .integer(Int64(quantizer.calibrationPrompts)),
-            "calibration_rows": .integer(Int64(quantizer.calibrationRows)), "matrices": .array(matrices),
+            "calibration_rows": .integer(Int64(quantizer.calibrationRows)), "matrices": .array(quantizer.steps.map(\.json)),
         ]
         return String(decoding: JSONWriter.encode(object), as: UTF8.self) + "\n"
     }
