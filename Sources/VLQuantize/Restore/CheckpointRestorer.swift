@@ -12,6 +12,8 @@ package struct CheckpointRestorer {
     private let tensors: [OutgoingTensor]
     /// Tensors that go in another type than the one asked for.
     package let fallbacks: [GGUFConverter.Fallback]
+    /// Tensors of codes that become bfloat16, as no type is asked for.
+    package let roundedCodes: Int
     /// `model_type` of the folder.
     package let modelType: String
 
@@ -60,6 +62,7 @@ package struct CheckpointRestorer {
             run: run
         )
         (tensors, fallbacks) = (restored.tensors, restored.fallbacks)
+        roundedCodes = type == nil ? model.store.all.count { $0.dtype.isBlock } : 0
         let isChanged = type != nil || model.store.all.contains { $0.dtype.isBlock }
         let torchType = Self.torchName(restored.mainType)
         var documents: [(name: String, bytes: [UInt8])] = []
@@ -85,6 +88,7 @@ package struct CheckpointRestorer {
             )
             documents = ([("config.json", value)] + tokenizer.files)
                 .map { ($0.0, JSONWriter.encode($0.1, .pretty)) }
+            try Self.check(documents, config, model.file)
         }
         self.documents = documents
         modelType = try GGUFConverter.loading { () throws(LoadError) in
@@ -108,6 +112,28 @@ package struct CheckpointRestorer {
         switch config {
         case .llama(let llama): llama.maxPositions
         case .deepSeek(let deepSeek): deepSeek.maxPositions
+        }
+    }
+
+    /// Refuses a model whose made folder could not be read, or would be another network.
+    private static func check(
+        _ documents: [(name: String, bytes: [UInt8])],
+        _ config: GGUFConfig,
+        _ file: String
+    ) throws(ConvertError) {
+        let made = try GGUFConverter.loading { () throws(LoadError) in
+            let files = Dictionary(documents.map { ($0.name, $0.bytes) }) { first, _ in first }
+            let folder = try ModelFolder(file, documents: files)
+            let family = try Registry.family(folder.modelType)
+            _ = try family.processor(folder)
+            return try family.language(folder.config)
+        }
+        guard made == config.unturned else {
+            throw .source(
+                file: file,
+                expected: "a network that the config.json of a Llama or a DeepSeek-V2 describes",
+                found: "one of other heads, experts or positions"
+            )
         }
     }
 
