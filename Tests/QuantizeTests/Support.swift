@@ -20,12 +20,13 @@ struct Reply {
 
     init(
         _ path: String,
+        vision: String? = nil,
         weights: WeightPolicy = WeightPolicy(),
         compute: Compute = .float32,
         threads: Int = 2,
         chunk: Int? = nil
     ) throws {
-        let host = try ModelHost(path, threads: threads, compute: compute, weights: weights)
+        let host = try ModelHost(path, vision: vision, threads: threads, compute: compute, weights: weights)
         let trace = Trace()
         host.run.trace = trace
         let processor = host.loaded.processor

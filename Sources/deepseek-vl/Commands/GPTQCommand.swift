@@ -42,6 +42,8 @@ struct GPTQCommand: ParsableCommand {
     var calibration: [String] = []
     @Option(help: ArgumentHelp("Folder of the pictures of a question file.", valueName: "folder"))
     var images: String?
+    @Option(help: ModelOptions.mmprojHelp)
+    var mmproj: String?
     @Option(parsing: .unconditional, help: "Tokens of a chunk of text.")
     var chunkSize = 512
     @Option(parsing: .unconditional, help: "Takes at most so many chunks and conversations.")
@@ -80,15 +82,11 @@ struct GPTQCommand: ParsableCommand {
         func refuse(_ name: String, _ expected: String, _ found: String) -> ValidationError {
             ValidationError("--\(name): expected \(expected), found \(found)")
         }
-        if let threads, !(1...256).contains(threads) {
-            throw refuse("threads", "a whole number from 1 to 256", "\(threads)")
-        }
+        try WholeNumber.check(threads: threads)
         guard nearest != !calibration.isEmpty else {
             throw refuse("calibration", "a file, or --nearest", nearest ? "both" : "neither")
         }
-        guard (16...1_048_576).contains(chunkSize) else {
-            throw refuse("chunk-size", "a whole number from 16 to 1048576", "\(chunkSize)")
-        }
+        try WholeNumber.check("chunk-size", chunkSize, 16...1_048_576)
         guard chunks >= 1 else { throw refuse("chunks", "a whole number from 1", "\(chunks)") }
         let unit = isGGUF ? 32 : 8
         let size = groupSize ?? (isGGUF ? 32 : 128)
@@ -136,7 +134,7 @@ struct GPTQCommand: ParsableCommand {
             }
         }
         defer { Terminal.clearProgress() }
-        let host = try ModelHost(path, threads: threads, compute: compute) {
+        let host = try ModelHost(path, vision: mmproj, threads: threads, compute: compute) {
             Terminal.progress("loading", $0, of: $1)
         }
         do {
@@ -260,7 +258,8 @@ private struct GPTQReport {
             "bytes_before": .integer(Int64(quantizer.bytes.before)),
             "bytes": .integer(Int64(quantizer.bytes.after)),
             "prompts": .integer(Int64(quantizer.calibrationPrompts)),
-            "calibration_rows": .integer(Int64(quantizer.calibrationRows)), "matrices": .array(quantizer.steps.map(\.json)),
+            "calibration_rows": .integer(Int64(quantizer.calibrationRows)),
+            "matrices": .array(quantizer.steps.map(\.json)),
         ]
         return String(decoding: JSONWriter.encode(object), as: UTF8.self) + "\n"
     }

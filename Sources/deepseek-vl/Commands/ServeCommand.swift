@@ -261,9 +261,9 @@ struct ServeCommand: ParsableCommand {
         settings.bodySeconds = bodySeconds
         settings.graceSeconds = grace
         var options = ServingOptions()
-        let (path, policy) = try model.converted()
+        let (path, vision, policy) = try model.converted()
         options.model = path
-        options.vision = model.mmproj
+        options.vision = vision
         options.threads = model.threads
         options.compute = model.compute
         options.weights = policy
