@@ -9,19 +9,20 @@ import Darwin
 /// A folder of files that appears under its name whole or not at all.
 ///
 /// Files are written into a hidden folder beside it, which gets the name when it is complete; without `commit` it is
-/// removed with its files.
+/// removed with its files. What a process that was killed has left is removed by the next one that writes the same folder.
 package struct AtomicFolder: ~Copyable {
     /// The path as it was given, without a slash at its end.
     package let path: String
     private let temporary: String
+    /// Holds the lock that says that the writer lives; below 0 where there are no locks.
+    private let lock: Int32
     private var isInPlace = false
 
     /// Creates the hidden folder; `path` must lead nowhere, or to a folder with nothing in it.
     ///
     /// - Throws: `FormatError.notEmpty`, `.system`.
     package init(_ path: String) throws(FormatError) {
-        var path = path
-        while path.utf8.count > 1, FilePath.ends(path, with: "/") { path.removeLast() }
+        let path = FilePath.withoutSlash(path)
         if let kind = try FileKind.of(path) {
             guard kind == .folder else { throw .notEmpty(folder: path, found: kind.rawValue) }
             let names = try FileContents.names(in: path, endingIn: "") ?? []
@@ -30,25 +31,20 @@ package struct AtomicFolder: ~Copyable {
             }
         }
         var generator = SystemRandomNumberGenerator()
-        let temporary =
-            FilePath.folder(path) + ".\(FilePath.name(path).prefix(150)).deepseek-vl-"
-            + String(generator.next(), radix: 16)
+        let beginning = FilePath.hidden(path, "")
+        let temporary = beginning + String(generator.next(), radix: 16)
         guard mkdir(temporary, 0o777) == 0 else { throw .system(file: path, .create, code: errno) }
+        let lock = open(temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if lock >= 0 { _ = flock(lock, LOCK_EX | LOCK_NB) }
+        StaleFiles.removeFolders(beginningWith: beginning)
         self.path = path
         self.temporary = temporary
+        self.lock = lock
     }
 
     deinit {
-        guard !isInPlace else { return }
-        do throws(FormatError) {
-            for name in try FileContents.names(in: temporary, endingIn: "") ?? []
-            where name != "." && name != ".." {
-                _ = unlink(temporary + "/" + name)
-            }
-        } catch {
-            // What cannot be listed stays, under a name that says what it is.
-        }
-        _ = rmdir(temporary)
+        if !isInPlace { StaleFiles.removeFolder(temporary) }
+        if lock >= 0 { _ = close(lock) }
     }
 
     /// Where a file of that name is to be written.

@@ -82,7 +82,7 @@ package enum GGUFWriter {
     ) throws(FormatError) -> AtomicFile {
         guard let job else { return try AtomicFile(path) }
         // The header is the part's beginning, so that its sum stands for it.
-        let sum = String(PartJournal.Checksum.of(header), radix: 16)
+        let sum = String(Checksum.of(header), radix: 16)
         return try AtomicFile(path, resuming: Array("\(job)\nheader \(header.count) \(sum)".utf8))
     }
 

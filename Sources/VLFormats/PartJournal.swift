@@ -14,7 +14,6 @@ import Darwin
 struct PartJournal: ~Copyable {
     private static let mark = Array("VLPART01".utf8)
     private static let recordBytes = 24
-    private static let pieceBytes = 1 << 20
     /// A description has a few lines, and a file has some thousand tensors.
     private static let limit = 1 << 26
 
@@ -23,14 +22,7 @@ struct PartJournal: ~Copyable {
     private let number: Int32
     private let path: String
 
-    static func partPath(of target: String) -> String { hidden(target, "part") }
-
-    /// A hidden name beside the file, short enough for file systems.
-    private static func hidden(_ target: String, _ ending: String) -> String {
-        let name = FilePath.name(target)
-        let kept = name.utf8.count <= 200 ? name : String(Checksum.of(Array(name.utf8)), radix: 16)
-        return FilePath.folder(target) + ".\(kept).deepseek-vl-\(ending)"
-    }
+    static func partPath(of target: String) -> String { FilePath.hidden(target, "part") }
 
     /// Opens the part, or creates it, and locks it.
     static func openPart(_ part: String, of path: String) throws(FormatError) -> Int32 {
@@ -57,7 +49,7 @@ struct PartJournal: ~Copyable {
     /// Reads what was noted of a part, and cuts the part behind it; begins anew where that is of another job, or not of
     /// what the part holds.
     init(of target: String, part: Int32, job: [UInt8], _ file: String) throws(FormatError) {
-        path = Self.hidden(target, "journal")
+        path = FilePath.hidden(target, "journal")
         let head = Self.mark + Self.bytes(UInt64(job.count)) + job
         var noted: [UInt8] = []
         do throws(FormatError) { noted = try FileContents.read(path, limit: Self.limit) } catch {
@@ -125,61 +117,5 @@ struct PartJournal: ~Copyable {
 
     private static func writeSome(_ number: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
         write(number, bytes.baseAddress, bytes.count)
-    }
-
-    /// A sum that tells bytes from others by chance; nobody is kept from making equal ones.
-    enum Checksum {
-        private static let start: UInt64 = 0x9e37_79b9_7f4a_7c15
-
-        private static func mix(_ sum: UInt64, _ word: UInt64) -> UInt64 {
-            let product = (sum ^ word) &* 0xff51_afd7_ed55_8ccd
-            return product ^ product >> 29
-        }
-
-        /// Of bytes in memory, over a sum of those before.
-        static func of(_ bytes: UnsafeRawBufferPointer, from sum: UInt64 = start) -> UInt64 {
-            var sum = mix(sum, UInt64(bytes.count))
-            let whole = bytes.count / 8 * 8
-            for place in stride(from: 0, to: whole, by: 8) {
-                sum = mix(
-                    sum,
-                    UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: place, as: UInt64.self))
-                )
-            }
-            var rest: UInt64 = 0
-            for place in whole..<bytes.count { rest = rest << 8 | UInt64(bytes[place]) }
-            return mix(sum, rest)
-        }
-
-        static func of(_ bytes: [UInt8]) -> UInt64 { bytes.withUnsafeBytes { of($0) } }
-
-        /// Of a part of a file; nil where the file does not have it all.
-        static func of(_ number: Int32, _ range: Range<Int>) -> UInt64? {
-            let size = min(pieceBytes, max(range.count, 1))
-            return withUnsafeTemporaryAllocation(byteCount: size, alignment: 16) { piece in
-                var sum = start
-                var place = range.lowerBound
-                while place < range.upperBound {
-                    let wanted = min(size, range.upperBound - place)
-                    var got = 0
-                    while got < wanted {
-                        let step = pread(
-                            number,
-                            piece.baseAddress.map { $0 + got },
-                            wanted - got,
-                            off_t(place + got)
-                        )
-                        if step > 0 {
-                            got += step
-                        } else if step == 0 || errno != EINTR {
-                            return nil
-                        }
-                    }
-                    sum = of(UnsafeRawBufferPointer(rebasing: piece[..<wanted]), from: sum)
-                    place += wanted
-                }
-                return sum
-            }
-        }
     }
 }

@@ -39,6 +39,8 @@ package struct Safetensors: Sendable {
     package let file: MappedFile
     /// All tensors, in the order of their bytes.
     package var entries: [TensorEntry] { header.entries }
+    /// The tensors with their bytes, in the same order.
+    package var tensors: [StoredTensor] { entries.map { StoredTensor($0, in: file) } }
     /// The texts of `__metadata__`, in their order.
     package var metadata: [(key: String, value: String)] { header.metadata }
 

@@ -8,7 +8,7 @@ import Musl
 import Darwin
 #endif
 
-/// Temporary files of processes that were killed.
+/// Temporary files and folders of processes that were killed.
 enum StaleFiles {
     /// Folders that this process has looked at: programs write thousands of pictures into one.
     private static let seen = Mutex<Set<String>>([])
@@ -37,5 +37,42 @@ enum StaleFiles {
             else { continue }
             _ = unlink(path)
         }
+    }
+
+    /// Removes hidden folders that nobody has locked: `beginning` is a path, and digits follow it.
+    static func removeFolders(beginningWith beginning: String) {
+        let folder = FilePath.folder(beginning)
+        let name = FilePath.name(beginning)
+        let listed: [String]?
+        do throws(FormatError) {
+            listed = try FileContents.names(in: folder.isEmpty ? "." : folder, endingIn: "")
+        } catch {
+            return
+        }
+        for found in listed ?? [] where found.hasPrefix(name) {
+            guard UInt64(found.dropFirst(name.count), radix: 16) != nil else { continue }
+            let number = open(folder + found, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW)
+            guard number >= 0 else { continue }
+            defer { _ = close(number) }
+            var status = stat()
+            // Its writer locks it as soon as it is there, and may just have made it.
+            guard fstat(number, &status) == 0, status.modified.seconds <= Int(time(nil)) - age,
+                flock(number, LOCK_EX | LOCK_NB) == 0
+            else { continue }
+            removeFolder(folder + found)
+        }
+    }
+
+    /// Removes a folder with the files in it; what cannot be listed stays, under a name that says what it is.
+    static func removeFolder(_ path: String, except kept: String? = nil) {
+        do throws(FormatError) {
+            for name in try FileContents.names(in: path, endingIn: "") ?? []
+            where name != "." && name != ".." && name != kept {
+                _ = unlink(path + "/" + name)
+            }
+        } catch {
+            return
+        }
+        if kept == nil { _ = rmdir(path) }
     }
 }

@@ -65,6 +65,12 @@ package final class WeightStore: Sendable {
         wasRead = Mutex([Bool](repeating: false, count: tensors.count))
     }
 
+    /// The tensors of one safetensors file.
+    package convenience init(_ safetensors: Safetensors, path: String? = nil) {
+        let file = safetensors.file
+        self.init(path: path ?? file.path, files: [file.name], tensors: safetensors.tensors)
+    }
+
     /// The tensors of a GGUF file.
     package convenience init(_ gguf: GGUF, path: String? = nil) {
         let tensors = gguf.tensors
@@ -110,9 +116,7 @@ package final class WeightStore: Sendable {
         if FilePath.ends(file, with: ".gguf") || GGUF.begins(mapping.bytes) {
             return try WeightStore(GGUF(mapping), path: path)
         }
-        let safetensors = try Safetensors(mapping)
-        let tensors = safetensors.entries.map { StoredTensor($0, in: safetensors.file) }
-        return WeightStore(path: path, files: [safetensors.file.name], tensors: tensors)
+        return try WeightStore(Safetensors(mapping), path: path)
     }
 
     private static func openIndex(_ file: String, as path: String) throws(FormatError) -> WeightStore {

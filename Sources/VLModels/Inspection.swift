@@ -53,14 +53,17 @@ package struct Inspection {
 
     /// Looks into a folder, a safetensors file, an index or a GGUF file.
     ///
+    /// - Parameter vision: the GGUF file that holds what sees, where that is another than `path` and its name does not say
+    ///   so.
     /// - Throws: `LoadError` for files that are damaged or do not fit together. A sound checkpoint of a family that is
     ///   not supported is no error.
-    package init(_ path: String) throws(LoadError) {
-        if let model = try GGUFModel(at: path) {
+    package init(_ path: String, vision: String? = nil) throws(LoadError) {
+        if let model = try GGUFModel(at: path, vision: vision) {
             self.init(path, model.store, .gguf(version: model.gguf.version))
             try read(model)
             return
         }
+        try Registry.refuse(vision, beside: path)
         let store: WeightStore
         do throws(FormatError) {
             store = try WeightStore.open(path)

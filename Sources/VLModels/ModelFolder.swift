@@ -163,11 +163,21 @@ package struct ModelFolder {
         return try config.bool("add_bos_token", default: true)
     }
 
+    /// How conversations with a text model are written: what its `chat_template` is; DeepSeek-LLM's, whose folders say
+    /// nothing of it, where there is none.
+    ///
+    /// - Throws: `LoadError`.
+    private func chatTemplate() throws(LoadError) -> ChatTemplate {
+        guard let program = try reader("tokenizer_config.json")?["chat_template"]?.asString else {
+            return .deepseek
+        }
+        return ChatTemplate(program: program)
+    }
+
     /// The processor of a text model, and the tokens that end an answer.
     ///
     /// - Throws: `LoadError`.
     package func textProcessor(
-        _ template: ChatTemplate,
         vocabularySize: Int
     ) throws(LoadError) -> (any Processor, endTokens: [Int32]) {
         let tokenizer = try tokenizer()
@@ -175,7 +185,7 @@ package struct ModelFolder {
         try check([begin] + ends, below: vocabularySize, config)
         let processor = TextProcessor(
             tokenizer,
-            template: template,
+            template: try chatTemplate(),
             beginToken: begin,
             endToken: ends[0],
             addsBeginToken: try addsBeginToken()

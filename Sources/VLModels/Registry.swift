@@ -114,13 +114,7 @@ package enum Registry {
         onLayer: (Int, Int) -> Void = { _, _ in }
     ) throws(LoadError) -> LoadedModel {
         if let model = try GGUFModel(at: path, vision: vision) { return try model.load(run, policy, onLayer) }
-        guard vision == nil else {
-            throw .unsupported(
-                file: path,
-                what: "a folder with a file of what sees beside it",
-                known: "a GGUF file"
-            )
-        }
+        try refuse(vision, beside: path)
         let folder = try ModelFolder(path)
         let family = try family(folder.modelType)
         let (processor, ends) = try family.processor(folder)
@@ -144,6 +138,18 @@ package enum Registry {
             processor,
             endTokens: ends,
             loader
+        )
+    }
+
+    /// Refuses a file of what sees beside anything but a GGUF file.
+    ///
+    /// - Throws: `LoadError.unsupported`.
+    package static func refuse(_ vision: String?, beside path: String) throws(LoadError) {
+        guard vision != nil else { return }
+        throw .unsupported(
+            file: path,
+            what: "a model that is no GGUF file with a file of what sees beside it",
+            known: "a GGUF file"
         )
     }
 

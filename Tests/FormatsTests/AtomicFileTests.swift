@@ -4,12 +4,13 @@ import VLFormats
 
 #if canImport(Glibc)
 import Glibc
+import VLTestSupport
 #endif
 
 @Suite struct AtomicFileTests {
     @Test("a file appears whole, replaces an older one, and leaves nothing else behind")
     func writes() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         for bytes in [[1, 2, 3], [], [UInt8](repeating: 7, count: 1_000_000)] {
             try AtomicFile.write(folder("out.png"), bytes)
             #expect(try contents(folder("out.png")) == bytes)
@@ -19,7 +20,7 @@ import Glibc
 
     @Test("small and big pieces keep their order")
     func keepsOrder() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         var expected: [UInt8] = []
         var file = try AtomicFile(folder("x"))
         for size in [1, 100_000, 200_000, 1, 300_000, 0, 5, 262_144, 131_072, 2] {
@@ -35,7 +36,7 @@ import Glibc
 
     @Test("without a commit nothing remains, and an older file stays as it was")
     func rollsBack() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         try AtomicFile.write(folder("x"), [1])
         do {
             var file = try AtomicFile(folder("x"))
@@ -47,7 +48,7 @@ import Glibc
 
     @Test("folders, devices and folders that do not exist are refused")
     func refuses() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         #expect(throws: FormatError.notAFile(file: folder.path, found: "a folder")) {
             try AtomicFile.write(folder.path, [1])
         }
@@ -62,7 +63,7 @@ import Glibc
 
     @Test("a link stays and the file that it names is replaced")
     func followsLinks() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let target = try folder.write("target", [1])
         #expect(symlink(target, folder("link")) == 0)
         try AtomicFile.write(folder("link"), [2])
@@ -86,7 +87,7 @@ import Glibc
             setrlimit(kind, &limit)
             // What this process leaves at its end, its coverage, must not be cut off.
             defer { setrlimit(kind, &usual) }
-            let folder = try TemporaryFolder()
+            let folder = try ScratchFolder()
             let tensor = SafetensorsWriter.Tensor(
                 name: "t",
                 dtype: .uint8,

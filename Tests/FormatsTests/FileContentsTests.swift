@@ -1,11 +1,12 @@
 import Testing
 import VLFormats
 import VLJSON
+import VLTestSupport
 
 @Suite struct FileContentsTests {
     @Test("a file is read whole up to the limit")
     func reads() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let path = try folder.write("x", [1, 2, 3])
         #expect(try FileContents.read(path, limit: 3) == [1, 2, 3])
         #expect(throws: FormatError.tooLarge(file: path, limit: 2, found: 3)) {
@@ -17,7 +18,7 @@ import VLJSON
 
     @Test("a JSON file's error names the file and the place")
     func readsJSON() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         #expect(try FileContents.readJSON(folder.write("x", Array("{\"a\": [1]}".utf8))) == ["a": [1]])
         let path = try folder.write("y", Array("{\"a\": [1,]}".utf8))
         let error = #expect(throws: FormatError.self) { try FileContents.readJSON(path) }

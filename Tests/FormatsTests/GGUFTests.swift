@@ -34,7 +34,7 @@ import VLTestSupport
         arguments: [32, 1, 4096]
     )
     func roundTrips(_ alignment: Int) throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let path = folder("x.gguf")
         try GGUFWriter.write(path, metadata: Self.metadata, tensors: Self.tensors(), alignment: alignment)
         let gguf = try GGUF.open(path)
@@ -68,7 +68,7 @@ import VLTestSupport
 
     @Test("what was read is written again byte for byte")
     func copies() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         try GGUFWriter.write(folder("a"), metadata: Self.metadata, tensors: Self.tensors())
         let gguf = try GGUF.open(folder("a"))
         try GGUFWriter.write(
@@ -81,7 +81,7 @@ import VLTestSupport
 
     @Test("tensors of a safetensors file are the same in a GGUF file")
     func fromSafetensors() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let source = try WeightStore.open(fixture("models/checkpoints/vl2-mla-full/model.safetensors"))
         let names = source.all.filter { $0.shape.count <= 4 && $0.name.utf8.count < 64 }
         try GGUFWriter.write(folder("x"), metadata: [], tensors: names.map { OutgoingTensor($0) })
@@ -97,7 +97,7 @@ import VLTestSupport
 
     @Test("what a file may not hold is refused and leaves no file")
     func refusesToWrite() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         func fault(
             _ metadata: [(key: String, value: GGUFWriter.Value)],
             _ tensors: [OutgoingTensor],
@@ -128,7 +128,7 @@ import VLTestSupport
 
     @Test("a file cut at any byte, or with any bit of it changed, is read or refused, and never crashes")
     func survives() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         try GGUFWriter.write(folder("x"), metadata: Self.metadata, tensors: Self.tensors())
         let good = try contents(folder("x"))
         var refused = 0

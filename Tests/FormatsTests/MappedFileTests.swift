@@ -4,12 +4,13 @@ import VLFormats
 
 #if canImport(Glibc)
 import Glibc
+import VLTestSupport
 #endif
 
 @Suite struct MappedFileTests {
     @Test("a file is mapped whole, and hints of any kind are harmless")
     func maps() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let bytes = (0..<70_000).map { UInt8(truncatingIfNeeded: $0) }
         let file = try MappedFile(folder.write("x.bin", bytes))
         #expect(file.bytes.elementsEqual(bytes) && file.span.count == bytes.count && file.name == "x.bin")
@@ -24,7 +25,7 @@ import Glibc
 
     @Test("an empty file is refused unless it is allowed")
     func mapsEmpty() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let path = try folder.write("empty", [])
         #expect(throws: FormatError.tooShort(file: path, expected: 1, found: 0)) { try MappedFile(path) }
         let file = try MappedFile(path, allowsEmpty: true)
@@ -34,7 +35,7 @@ import Glibc
 
     @Test("folders, pipes, devices and nothing are refused, and none blocks")
     func refusesOthers() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         #expect(mkfifo(folder("pipe"), 0o600) == 0)
         #expect(throws: FormatError.notAFile(file: folder.path, found: "a folder")) {
             try MappedFile(folder.path)

@@ -4,19 +4,20 @@ import VLFormats
 
 #if canImport(Glibc)
 import Glibc
+import VLTestSupport
 #endif
 
 /// Files whose writer is killed: what it leaves is copied while it lives, as it cleans up when it ends.
 @Suite struct PartJournalTests {
-    private let folder: TemporaryFolder
-    private let rest: TemporaryFolder
+    private let folder: ScratchFolder
+    private let rest: ScratchFolder
     private let first = [UInt8](repeating: 1, count: 300_001)
     private let second = [UInt8](repeating: 2, count: 1_500_000)
 
     /// Leaves 1,800,001 bytes that are noted in two steps, and some more.
     init() throws {
-        folder = try TemporaryFolder()
-        rest = try TemporaryFolder()
+        folder = try ScratchFolder()
+        rest = try ScratchFolder()
         var file = try AtomicFile(folder("x"), resuming: [7, 8])
         try file.write(first)
         try file.record()
@@ -98,7 +99,7 @@ import Glibc
         "temporary files of killed writers go when the next one writes into the folder, and those of living ones stay"
     )
     func stale() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let old = try folder.write(".deepseek-vl-1a.tmp", [1])
         let living = try folder.write(".deepseek-vl-2b.tmp", [1])
         let foreign = try folder.write("x.tmp", [1])

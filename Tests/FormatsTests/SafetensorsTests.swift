@@ -5,7 +5,7 @@ import VLTestSupport
 @Suite struct SafetensorsTests {
     /// A file of three tensors, one a scalar and one empty, with metadata.
     private static func sample() throws -> [UInt8] {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         try SafetensorsWriter.write(
             folder("sample.safetensors"),
             metadata: [("format", "pt"), ("é", "\"\n")],
@@ -20,7 +20,7 @@ import VLTestSupport
 
     @Test("names, types, shapes, places and metadata are read")
     func reads() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let file = try Safetensors.open(folder.write("x.safetensors", Self.sample()))
         #expect(file.entries.map(\.name) == ["c", "b", "a.weight"])
         #expect(file["a.weight"]?.shape == [2, 3] && file["a.weight"]?.dtype == .bfloat16)
@@ -33,7 +33,7 @@ import VLTestSupport
 
     @Test("names that look the same and differ in bytes are two tensors")
     func keepsNamesApart() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         try SafetensorsWriter.write(
             folder("x.safetensors"),
             tensors: [

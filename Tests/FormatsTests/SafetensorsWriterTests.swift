@@ -1,10 +1,11 @@
 import Testing
 import VLFormats
+import VLTestSupport
 
 @Suite struct SafetensorsWriterTests {
     @Test("every element type survives a round trip, aligned to its size")
     func roundTrips() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let tensors = StoredDType.allCases.filter(\.isSafetensors).map { dtype in
             SafetensorsWriter.Tensor(
                 name: "t.\(dtype.rawValue)",
@@ -27,7 +28,7 @@ import VLFormats
 
     @Test("the same tensors give the same bytes: a known file")
     func isDeterministic() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         try SafetensorsWriter.write(
             folder("x"),
             metadata: [("b", "1"), ("a", "2")],
@@ -47,14 +48,14 @@ import VLFormats
 
     @Test("no tensors at all make a file that reads back")
     func writesNothing() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         try SafetensorsWriter.write(folder("x"), tensors: [])
         #expect(try Safetensors.open(folder("x")).entries.isEmpty)
     }
 
     @Test("pieces of any size make up a tensor, and another number of bytes is refused without a file")
     func countsBytes() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         func write(_ pieces: [Int]) throws(FormatError) {
             let tensor = SafetensorsWriter.Tensor(name: "t", dtype: .uint8, shape: [1_000_000]) {
                 (output) throws(FormatError) in
@@ -83,7 +84,7 @@ import VLFormats
 
     @Test("a name twice, a reserved name and a shape beyond counting are refused without a file")
     func refuses() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let tensor = SafetensorsWriter.Tensor(name: "t", dtype: .uint8, shape: [], bytes: [1])
         let reserved = SafetensorsWriter.Tensor(name: "__metadata__", dtype: .uint8, shape: [], bytes: [1])
         let huge = SafetensorsWriter.Tensor(name: "h", dtype: .float32, shape: [.max, 2], bytes: [])

@@ -26,7 +26,7 @@ import VLTestSupport
 
     @Test("a folder with one file is opened, and the index goes before it")
     func opensSingle() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let tensor = SafetensorsWriter.Tensor(name: "t", dtype: .uint8, shape: [2], bytes: [1, 2])
         try SafetensorsWriter.write(folder("model.safetensors"), tensors: [tensor])
         #expect(try WeightStore.open(folder.path).files == ["model.safetensors"])
@@ -38,7 +38,7 @@ import VLTestSupport
 
     @Test("a folder with one safetensors file of another name is opened, with two it is not")
     func opensOtherName() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let tensor = SafetensorsWriter.Tensor(name: "t", dtype: .uint8, shape: [2], bytes: [1, 2])
         let name = "gptq_model-4bit-128g.safetensors"
         try SafetensorsWriter.write(folder(name), tensors: [tensor])
@@ -52,7 +52,7 @@ import VLTestSupport
 
     @Test("bytes stay valid after the store is gone")
     func keepsMapping() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let bytes = [UInt8](repeating: 9, count: 100_000)
         try SafetensorsWriter.write(
             folder("x.safetensors"),
@@ -64,7 +64,7 @@ import VLTestSupport
 
     @Test("a folder without a checkpoint is one error that says what was looked for")
     func refusesEmptyFolder() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let error = #expect(throws: FormatError.self) { try WeightStore.open(folder.path) }
         #expect(
             error?.description
@@ -77,7 +77,7 @@ import VLTestSupport
 
     @Test("a shard that holds more than the index lists is refused")
     func refusesUnlisted() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         try SafetensorsWriter.write(
             folder("a.safetensors"),
             tensors: ["t", "u"].map { .init(name: $0, dtype: .uint8, shape: [1], bytes: [1]) }
@@ -100,7 +100,7 @@ import VLTestSupport
         ]
     )
     func refusesNames(_ name: String) throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let index = "{\"weight_map\":{\"t\":\"\(name)\"}}"
         try AtomicFile.write(folder("model.safetensors.index.json"), Array(index.utf8))
         let error = #expect(throws: FormatError.self) { try WeightStore.open(folder.path) }
@@ -112,7 +112,7 @@ import VLTestSupport
 
     @Test("many threads may read at once")
     func isShared() async throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let tensors = (0..<200).map {
             SafetensorsWriter.Tensor(name: "t\($0)", dtype: .uint8, shape: [1], bytes: [UInt8($0)])
         }

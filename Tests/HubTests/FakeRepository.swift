@@ -4,6 +4,7 @@ import Foundation
 import Synchronization
 import VLHub
 import VLPull
+import VLTestSupport
 
 /// A repository as the hub would serve it.
 struct FakeRepository: Sendable {
@@ -119,7 +120,7 @@ private func hexadecimal(_ digest: some Sequence<UInt8>) -> String {
 /// A hub, an empty cache, and a record of the waits, which take no time.
 final class PullFixture {
     let hub: LoopbackHub
-    let folder: TemporaryFolder
+    let folder: ScratchFolder
     let waits = Waits()
     var puller: Puller
     var settings: HubSettings
@@ -137,7 +138,7 @@ final class PullFixture {
         fault: @escaping @Sendable (LoopbackHub.Request, Int) -> LoopbackHub.Reply? = { _, _ in nil }
     ) throws {
         hub = try LoopbackHub { request, earlier in fault(request, earlier) ?? repository.reply(request) }
-        folder = try TemporaryFolder()
+        folder = try ScratchFolder()
         settings = HubSettings(cache: folder("hub"), endpoint: hub.endpoint, token: token)
         puller = Puller(settings)
         puller.idle = .seconds(5)

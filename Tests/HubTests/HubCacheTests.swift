@@ -1,15 +1,16 @@
 #if Network
 import Testing
 import VLHub
+import VLTestSupport
 
 @Suite struct HubCacheTests {
-    private let folder: TemporaryFolder
+    private let folder: ScratchFolder
     private let cache: HubCache
     private let commit = FakeRepository.commit
     private let reference: ModelReference
 
     init() throws {
-        folder = try TemporaryFolder()
+        folder = try ScratchFolder()
         cache = HubCache(folder.path)
         reference = try ModelReference("org/name")
     }

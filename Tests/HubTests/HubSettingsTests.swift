@@ -1,5 +1,6 @@
 import Testing
 import VLHub
+import VLTestSupport
 
 @Suite struct HubSettingsTests {
     private func settings(_ variables: [String: String]) throws -> HubSettings {
@@ -37,7 +38,7 @@ import VLHub
 
     @Test("the token comes from the variable, else from the file, without white space")
     func token() throws {
-        let folder = try TemporaryFolder()
+        let folder = try ScratchFolder()
         let file = try folder.write("token", Array(" hf_file\n".utf8))
         #expect(try settings(["HF_HOME": folder.path]).token == "hf_file")
         #expect(try settings(["HF_TOKEN_PATH": file]).token == "hf_file")

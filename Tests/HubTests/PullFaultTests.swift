@@ -5,6 +5,7 @@ import Testing
 import VLFormats
 import VLHub
 import VLPull
+import VLTestSupport
 
 /// A number that several threads see.
 private final class Counter: Sendable {

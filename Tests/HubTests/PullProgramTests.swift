@@ -3,6 +3,7 @@ import Foundation
 import Testing
 import VLHub
 import VLPull
+import VLTestSupport
 
 @Suite(.timeLimit(.minutes(2))) struct PullProgramTests {
     /// The program, which is built beside the tests.

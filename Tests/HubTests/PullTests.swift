@@ -3,6 +3,7 @@ import Foundation
 import Testing
 import VLHub
 import VLPull
+import VLTestSupport
 
 @Suite(.timeLimit(.minutes(1))) struct PullTests {
     @Test("the files that a model needs come into the cache as huggingface_hub would lay them")

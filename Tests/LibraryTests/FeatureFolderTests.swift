@@ -2,6 +2,7 @@ import DeepSeekVL
 import Foundation
 import Testing
 import VLEngine
+import VLTestSupport
 
 @Suite("A folder of encoded pictures")
 struct FeatureFolderTests {

@@ -14,23 +14,33 @@ import VLTestSupport
     init() throws { scratch = try ScratchFolder() }
 
     @Test(
-        "a disk that takes no more ends conversions both ways and quantization with one error, and leaves nothing"
+        "a disk that takes no more ends conversions both ways and quantizations with one error, and leaves nothing"
     )
     func fullDisk() throws {
         let gguf = scratch("source.gguf")
         try GGUFConverter(checkpoint("shapes-vl2"), run: run).write(gguf)
-        let tests = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-            .deletingLastPathComponent()
-        let binary = tests.appendingPathComponent("deepseek-vl").path
-        for arguments in [
-            ["convert", checkpoint("shapes-vl2"), "--outfile", scratch("a.gguf")],
-            ["quantize", gguf, scratch("b.gguf"), "f16"], ["convert", gguf, "--outfolder", scratch("c")],
+        let text = (0..<200).map { "Sentence \($0) is about \($0 * 7 % 13) things." }
+        try scratch.write("text.txt", Array(text.joined(separator: "\n").utf8))
+        let calibrated = ["--chunk-size", "64", "--chunks", "2"]
+        // Files end at so many KiB.
+        for (limit, arguments) in [
+            (512, ["convert", checkpoint("shapes-vl2"), "--outfile", scratch("a.gguf")]),
+            (512, ["convert", checkpoint("shapes-vl2"), "--outfile", scratch("a.gguf"), "--split"]),
+            (512, ["quantize", gguf, scratch("b.gguf"), "f16"]),
+            (512, ["convert", gguf, "--outfolder", scratch("c")]),
+            (512, ["gptq", checkpoint("shapes-vl2"), scratch("d"), "-c", scratch("text.txt")] + calibrated),
+            (512, ["gptq", gguf, scratch("e.gguf"), "-c", scratch("text.txt")] + calibrated),
+            (
+                4,
+                ["imatrix", "--model", gguf, "--file", scratch("text.txt"), "--outfile", scratch("f.gguf")]
+                    + calibrated
+            ),
         ] {
             let process = Process()
             process.executableURL = URL(fileURLWithPath: "/bin/bash")
-            // Files end at 512 KiB: with the signal ignored, writing fails as on a full disk.
+            // With the signal ignored, writing fails as on a full disk.
             process.arguments =
-                ["-c", "trap '' XFSZ; ulimit -f 512; exec \"$@\"", "bash", binary] + arguments
+                ["-c", "trap '' XFSZ; ulimit -f \(limit); exec \"$@\"", "bash", programPath.path] + arguments
             let errors = Pipe()
             process.standardError = errors
             process.standardOutput = FileHandle.nullDevice
@@ -38,8 +48,8 @@ import VLTestSupport
             let told = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
             process.waitUntilExit()
             #expect(process.terminationStatus == 1 && told.contains("write: "), "\(arguments): \(told)")
-            #expect(told.hasPrefix("deepseek-vl: ") && told.count(where: { $0 == "\n" }) == 1, "\(told)")
-            #expect(try scratch.names == ["source.gguf"], "\(arguments)")
+            #expect(told.split(separator: "\n").count { $0.hasPrefix("deepseek-vl: ") } == 1, "\(told)")
+            #expect(try scratch.names == ["source.gguf", "text.txt"], "\(arguments)")
         }
     }
 
@@ -99,6 +109,27 @@ import VLTestSupport
             #expect(told.contains("its rows of \(columns) are no whole blocks"), "\(told)")
             #expect(told.contains("65504") == (value > 65504))
         }
+    }
+
+    @Test("matrices that GPTQ has no blocks for stay as they are, and are named")
+    func gptqWidths() throws {
+        // Rows of 24 behind the query's rank, and of 48 in the experts.
+        try GGUFConverter(checkpoint("vl2-mla-full"), run: run).write(scratch("x.gguf"))
+        let done = try program(["gptq", scratch("x.gguf"), scratch("y.gguf"), "--nearest"])
+        #expect(done.status == 0, "\(done.errors)")
+        for (name, rows) in [("self_attn.q_b_proj", 24), ("mlp.experts.0.down_proj", 48)] {
+            #expect(
+                done.output.contains(
+                    "\(name).weight: stays as it is: its rows of \(rows) are no whole blocks"
+                ),
+                "\(done.output)"
+            )
+        }
+        let types = Dictionary(
+            uniqueKeysWithValues: try GGUF.open(scratch("y.gguf")).entries.map { ($0.name, $0.dtype) }
+        )
+        #expect(types["blk.0.attn_q_b.weight"] == .float32 && types["blk.0.attn_q_a.weight"] == .q4_0)
+        #expect(types["blk.1.ffn_down_exps.weight"] == .float32 && types["blk.1.ffn_up_exps.weight"] == .q4_0)
     }
 
     @Test("a file that holds more, or other, than its model is refused by name")

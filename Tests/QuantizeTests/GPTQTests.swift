@@ -230,10 +230,6 @@ import VLText
         return options
     }
 
-    private func contents(_ path: String) throws -> Data {
-        try #require(FileManager.default.contents(atPath: path))
-    }
-
     @Test(
         "a folder has packed layers with less error than rounding, the rest as it was, and says how it is packed"
     )

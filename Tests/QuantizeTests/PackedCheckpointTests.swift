@@ -228,7 +228,7 @@ import VLTestSupport
         let error = #expect(throws: ConvertError.self) { try GGUFConverter(folder.packed, run: run) }
         #expect(
             error?.description.contains(
-                "(--type): blocks of a file have their columns in order, found columns"
+                "(--type, or --weights with a cache): blocks of a file have their columns in order, found columns"
             )
                 == true
         )

@@ -51,13 +51,6 @@ import VLTestSupport
     ///
     /// - Returns: bytes of the part that it left.
     private func killed(_ arguments: [String], after records: Int) throws -> Int {
-        let tests = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-        let process = Process()
-        process.executableURL = tests.deletingLastPathComponent().appendingPathComponent("deepseek-vl")
-        process.arguments = arguments
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
         // The description is longer than a record and shorter than ten.
         func noted() -> Int {
             guard let bytes = FileManager.default.contents(atPath: journal), bytes.count >= 16 else {
@@ -66,10 +59,7 @@ import VLTestSupport
             let length = bytes[8..<16].reversed().reduce(0) { $0 << 8 | Int($1) }
             return max(0, bytes.count - 16 - length) / 24
         }
-        while process.isRunning, noted() < records { usleep(500) }
-        kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
-        #expect(process.terminationReason == .uncaughtSignal)
+        #expect(try VLTestSupport.killed(arguments) { noted() >= records })
         return size(part)
     }
 

@@ -7,33 +7,6 @@ import VLTensor
 import VLTestSupport
 import VLText
 
-/// A folder for the files of one test, gone with it.
-final class ScratchFolder {
-    let path: String
-
-    init() throws {
-        let url = FileManager.default.temporaryDirectory.appendingPathComponent("vl-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-        path = url.path
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    /// The path of a name in the folder.
-    func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
-
-    /// Names in the folder, hidden ones too.
-    var names: [String] {
-        get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() }
-    }
-
-    /// A copy of a checkpoint of the fixtures, to be changed.
-    func copy(_ checkpoint: String) throws -> String {
-        try FileManager.default.copyItem(atPath: checkpoint, toPath: self("copy"))
-        return self("copy")
-    }
-}
-
 /// The folder of the bundled model, or of a checkpoint of the fixtures.
 func checkpoint(_ name: String) -> String {
     fixture(name == "shapes-vl2" ? "../../Models/shapes-vl2" : "models/checkpoints/" + name)
@@ -47,12 +20,13 @@ struct Reply {
 
     init(
         _ path: String,
+        vision: String? = nil,
         weights: WeightPolicy = WeightPolicy(),
         compute: Compute = .float32,
         threads: Int = 2,
         chunk: Int? = nil
     ) throws {
-        let host = try ModelHost(path, threads: threads, compute: compute, weights: weights)
+        let host = try ModelHost(path, vision: vision, threads: threads, compute: compute, weights: weights)
         let trace = Trace()
         host.run.trace = trace
         let processor = host.loaded.processor

@@ -1,10 +1,29 @@
 import Foundation
 
-/// What the program, which is built beside the tests, prints.
-package func program(_ arguments: [String]) throws -> (status: Int32, output: String, errors: String) {
-    let tests = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+/// The program, which is built beside the tests.
+package var programPath: URL {
+    URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+        .appendingPathComponent("deepseek-vl")
+}
+
+/// Starts the program and kills it when it is time; says whether it was still at work then.
+package func killed(_ arguments: [String], when isTime: () -> Bool) throws -> Bool {
     let process = Process()
-    process.executableURL = tests.appendingPathComponent("deepseek-vl")
+    process.executableURL = programPath
+    process.arguments = arguments
+    process.standardOutput = FileHandle.nullDevice
+    process.standardError = FileHandle.nullDevice
+    try process.run()
+    while process.isRunning, !isTime() { usleep(500) }
+    kill(process.processIdentifier, SIGKILL)
+    process.waitUntilExit()
+    return process.terminationReason == .uncaughtSignal
+}
+
+/// What the program prints.
+package func program(_ arguments: [String]) throws -> (status: Int32, output: String, errors: String) {
+    let process = Process()
+    process.executableURL = programPath
     process.arguments = arguments
     let (output, errors) = (Pipe(), Pipe())
     process.standardOutput = output

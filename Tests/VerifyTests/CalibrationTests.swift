@@ -200,6 +200,24 @@ struct ImatrixProgramTests {
         #expect(try scratch.names == ["m.gguf", "t.txt"])
     }
 
+    // The kernels of the patches were taken for a stack of matrices of eight columns, and the matrix for another model's.
+    @Test("a matrix measured with pictures is one of the whole model's file, and changes its codes")
+    func quantizes() throws {
+        let scratch = try ScratchFolder()
+        let measured = try program([
+            "imatrix", "--file", examples("shapes-eval.jsonl"), "--chunks", "3", "--outfile",
+            scratch("m.gguf"),
+        ])
+        #expect(measured.status == 0, "\(measured.errors)")
+        let model = fixture("../../Models/shapes-vl2")
+        #expect(try program(["convert", model, "--outfile", scratch("x.gguf")]).status == 0)
+        for (name, matrix) in [("plain.gguf", []), ("weighted.gguf", ["--imatrix", scratch("m.gguf")])] {
+            let done = try program(["quantize", scratch("x.gguf"), scratch(name), "q5_1"] + matrix)
+            #expect(done.status == 0, "\(done.errors)")
+        }
+        #expect(try contents(scratch("plain.gguf")) != contents(scratch("weighted.gguf")))
+    }
+
     @Test("a file without usable lines ends with status 1 and leaves no file; no file at all is wrong usage")
     func refuses() throws {
         let scratch = try ScratchFolder()

@@ -1,6 +1,7 @@
 import Testing
 import VLFormats
 import VLQuantize
+import VLTestSupport
 
 @Suite("Importance matrices in files")
 struct ImportanceMatrixTests {

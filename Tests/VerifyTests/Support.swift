@@ -7,36 +7,6 @@ import VLTensor
 import VLTestSupport
 import VLText
 
-/// A folder for the files of one test, gone with it.
-final class ScratchFolder {
-    let path: String
-
-    init() throws {
-        let url = FileManager.default.temporaryDirectory.appendingPathComponent("vl-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-        path = url.path
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    /// The path of a name in the folder.
-    func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
-
-    /// Writes a file into the folder and gives its path.
-    func write(_ name: String, _ bytes: [UInt8]) throws -> String {
-        try Data(bytes).write(to: URL(fileURLWithPath: self(name)))
-        return self(name)
-    }
-
-    /// Names in the folder, hidden ones too.
-    var names: [String] {
-        get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() }
-    }
-}
-
-/// All bytes of a file.
-func contents(_ path: String) throws -> [UInt8] { try [UInt8](Data(contentsOf: URL(fileURLWithPath: path))) }
-
 /// The bundled model, or a checkpoint of the fixtures.
 func host(
     _ checkpoint: String,

@@ -1,4 +1,3 @@
-import VLJSON
 import VLText
 
 /// DeepSeek-LLM, and other Llama decoders with a tokenizer that we know, in the registry.
@@ -30,12 +29,6 @@ enum DeepSeekLLMFamily: ModelFamily {
     static func isUnused(_ tensor: String) -> Bool { tensor.hasSuffix(".rotary_emb.inv_freq") }
 
     static func processor(_ folder: ModelFolder) throws(LoadError) -> (any Processor, endTokens: [Int32]) {
-        let program = try folder.reader("tokenizer_config.json")?["chat_template"]?.asString
-        let known = ChatTemplate(program: program)
-        // DeepSeek-LLM's folders say nothing of their template, or what we know as that.
-        return try folder.textProcessor(
-            known == .none ? .deepseek : known,
-            vocabularySize: LlamaConfig(folder.config).vocabularySize
-        )
+        try folder.textProcessor(vocabularySize: LlamaConfig(folder.config).vocabularySize)
     }
 }

@@ -29,6 +29,6 @@ enum DeepSeekMoEFamily: ModelFamily {
     static func isUnused(_ tensor: String) -> Bool { tensor.hasSuffix(".rotary_emb.inv_freq") }
 
     static func processor(_ folder: ModelFolder) throws(LoadError) -> (any Processor, endTokens: [Int32]) {
-        try folder.textProcessor(.deepseek, vocabularySize: DeepSeekMoEConfig(folder.config).vocabularySize)
+        try folder.textProcessor(vocabularySize: DeepSeekMoEConfig(folder.config).vocabularySize)
     }
 }

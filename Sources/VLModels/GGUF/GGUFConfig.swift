@@ -3,7 +3,7 @@ import VLJSON
 import VLTensor
 
 /// What a GGUF file's metadata says of its network.
-package enum GGUFConfig: Sendable {
+package enum GGUFConfig: Sendable, Equatable {
     case llama(LlamaConfig)
     case deepSeek(DeepSeekMoEConfig)
 
@@ -32,6 +32,18 @@ package enum GGUFConfig: Sendable {
         guard case .deepSeek(let config) = self else { return 0 }
         for case .experts(let experts) in config.layers { return experts.count }
         return 0
+    }
+
+    /// The same network with the rows of queries and keys as a folder has them.
+    package var unturned: GGUFConfig {
+        switch self {
+        case .llama(var config):
+            config.rotaryLayout = .halves
+            return .llama(config)
+        case .deepSeek(var config):
+            config.rotaryLayout = .halves
+            return .deepSeek(config)
+        }
     }
 
     package var vocabularySize: Int {

@@ -127,6 +127,18 @@ package enum GGUFNames {
         return fromFile[stem].map { layer + $0 + ending }
     }
 
+    /// The heads of a file's tensor whose rows lie in pairs for rotation: those of queries and keys, weights and biases.
+    ///
+    /// - Parameter heads: of queries and of keys; nil for files whose rows lie as in a checkpoint.
+    package static func turnedHeads(_ name: String, _ heads: (queries: Int, keys: Int)?) -> Int? {
+        guard let heads, let (_, rest) = numbered(name[...], "blk.") else { return nil }
+        switch split(rest).stem {
+        case "attn_q": return heads.queries
+        case "attn_k": return heads.keys
+        default: return nil
+        }
+    }
+
     /// Whether a file's tensor stacks those of all experts.
     package static func isStacked(_ name: String) -> Bool {
         guard let (_, rest) = numbered(name[...], "blk.") else { return false }

@@ -74,7 +74,7 @@ extension DType {
     /// The type of a stored tensor.
     ///
     /// - Throws: `LoadError.type` for types that no kernel computes with.
-    static func stored(_ tensor: StoredTensor) throws(LoadError) -> DType {
+    package static func stored(_ tensor: StoredTensor) throws(LoadError) -> DType {
         // Both name block formats alike, save for capitals.
         guard let type = DType(rawValue: tensor.dtype.rawValue.lowercased()) else {
             throw .type(name: tensor.name, found: tensor.dtype.rawValue, file: tensor.file)

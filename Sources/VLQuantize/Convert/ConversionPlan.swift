@@ -121,10 +121,7 @@ struct ConversionPlan {
             return
         }
         var order = OutgoingMatrix.Order.asStored
-        if let turned = network.turned, place.name.hasPrefix("blk.") {
-            if place.name.hasSuffix(".attn_q.weight") { order = .turned(heads: turned.queries) }
-            if place.name.hasSuffix(".attn_k.weight") { order = .turned(heads: turned.keys) }
-        }
+        if let heads = GGUFNames.turnedHeads(place.name, network.turned) { order = .turned(heads: heads) }
         names.append(tensorName)
         matrices.append(matrix(place.name, tensorShape, order))
     }
@@ -162,7 +159,8 @@ struct ConversionPlan {
             if matrix.hasOrder, keeps(name) {
                 throw .source(
                     file: matrix.parts.first?.file ?? "",
-                    expected: "a type for '\(name)' (--type): blocks of a file have their columns in order",
+                    expected:
+                        "a type for '\(name)' (--type, or --weights with a cache): blocks of a file have their columns in order",
                     found: "columns in act-order"
                 )
             }

@@ -36,8 +36,16 @@ struct OutgoingMatrix {
     /// Bytes of float32 that are in memory at once, about.
     private static let batchBytes = 1 << 22
 
-    var columns: Int { shape.last ?? 1 }
-    var rows: Int { shape.dropLast().reduce(1, *) }
+    var columns: Int { isTurnedVector ? 1 : shape.last ?? 1 }
+    var rows: Int { (isTurnedVector ? shape[...] : shape.dropLast()).reduce(1, *) }
+
+    /// Whether it is a bias whose values go where the rows of its matrix go.
+    private var isTurnedVector: Bool {
+        switch order {
+        case .turned, .unturned: shape.count == 1
+        default: false
+        }
+    }
 
     /// Whether columns of a packed layer lie in an order of their own.
     var hasOrder: Bool { packed.contains { $0.order != nil } }

@@ -1,4 +1,5 @@
 import VLEngine
+import VLFormats
 import VLModels
 import VLTensor
 
@@ -15,6 +16,8 @@ final class CalibrationRows {
     private(set) var rows = 0
     /// Bytes of all hidden states.
     var byteCount: Int { rows * hidden * 4 }
+    /// A sum of the prompts' embeddings.
+    private(set) var sum = Checksum.start
 
     init(hidden: Int) { self.hidden = hidden }
 
@@ -49,6 +52,7 @@ final class CalibrationRows {
             }
         }
         states.append(state)
+        sum = state.withUnsafeBytes { Checksum.of($0, from: sum) }
         rows += count
         longest = max(longest, count)
     }

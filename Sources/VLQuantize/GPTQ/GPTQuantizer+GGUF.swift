@@ -4,7 +4,8 @@ import VLTensor
 
 /// Rounded layers as blocks of a GGUF file: a group of whole blocks has the same scale in each of them.
 extension GPTQuantizer {
-    /// Quantizes and writes a GGUF file, which stands under its name only when it is whole.
+    /// Quantizes and writes a GGUF file, which stands under its name only when it is whole; goes on with the layers that a
+    /// killed process has left of it.
     ///
     /// - Parameter onStep: called with (steps done, steps in all).
     /// - Throws: `ConvertError`.
@@ -22,36 +23,17 @@ extension GPTQuantizer {
                 found: options.groupSize % 32 == 0 ? "--act-order" : "\(options.groupSize)"
             )
         }
-        do {
-            let model = try GGUFModel(at: path)
-            guard let model else {
-                throw ConvertError.source(file: path, expected: "a GGUF file", found: "something else")
-            }
-            let parts = try AtomicFolder(target + ".layers")
-            let partsPath = parts("")
+        let model = try GGUFConverter.loading { () throws(LoadError) in try GGUFModel(at: path) }
+        guard let gguf = model?.gguf else {
+            throw .source(file: path, expected: "a GGUF file", found: "something else")
+        }
+        try quantize(target, [gguf.file.path], onStep: onStep) { (tensors) throws(FormatError) in
             var made: [String: [Int: StoredTensor]] = [:]
-            try quantize(onStep: onStep) { (index, matrices) throws(ConvertError) in
-                var tensors: [OutgoingTensor] = []
-                for (name, matrix) in matrices {
-                    let blocks = PackedTensors.blocks(matrix, isSymmetric: options.isSymmetric, run)
-                    tensors.append(
-                        OutgoingTensor(name: name, dtype: .uint8, shape: [blocks.count], bytes: blocks)
-                    )
-                }
-                for tensor in try Self.keep(tensors, partsPath + "\(index)") {
-                    let place = GGUFNames.place(inCheckpoint: tensor.name)
-                    made[place.name, default: [:]][place.slice ?? 0] = tensor
-                }
+            for tensor in tensors {
+                let place = GGUFNames.place(inCheckpoint: tensor.name)
+                made[place.name, default: [:]][place.slice ?? 0] = tensor
             }
-            try write(target, model.gguf, made)
-        } catch let error as ConvertError {
-            throw error
-        } catch let error as FormatError {
-            throw .format(error)
-        } catch let error as LoadError {
-            throw .load(error)
-        } catch {
-            throw .source(file: path, expected: "a GGUF file", found: "\(error)")
+            try write(target, gguf, made)
         }
     }
 

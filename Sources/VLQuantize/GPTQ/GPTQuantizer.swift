@@ -39,10 +39,12 @@ package final class GPTQuantizer {
     let run: Run
     private let model: LoadedModel
     private let decoder: Decoder
-    private let source: any WeightSource
-    private let calibration: CalibrationRows
+    let source: any WeightSource
+    let calibration: CalibrationRows
     /// What became of each matrix, in the order of the layers.
     package internal(set) var steps: [Step] = []
+    /// Layers that a run that was killed had done.
+    package internal(set) var resumedLayers = 0
     /// Bytes of the tensors before and after.
     package internal(set) var bytes = (before: 0, after: 0)
 
@@ -137,170 +139,19 @@ package final class GPTQuantizer {
         return most
     }
 
-    private func stage(_ index: Int, _ source: any WeightSource) throws(ConvertError) -> DecoderStage {
+    func stage(_ index: Int, _ source: any WeightSource) throws(ConvertError) -> DecoderStage {
         try GGUFConverter.loading { () throws(LoadError) in
             try DecoderStage(decoder, index, source, cacheType: decoder.cacheType(nil, run), run)
         }
     }
 
     /// The matrices of a layer that are quantized.
-    private func targets(_ layer: DecoderStage) -> [String] {
+    func targets(_ layer: DecoderStage) -> [String] {
         layer.names.filter { name in
             if name.hasSuffix(".mlp.gate.weight") { return false }
             // Latent attention multiplies them from both sides, which blocks do not allow.
             let folded = ["kv_b_proj", "k_b_proj", "v_b_proj"].contains { name.hasSuffix(".\($0).weight") }
             return form == .packed || !folded
-        }
-    }
-
-    /// Quantizes all layers.
-    ///
-    /// - Parameters:
-    ///   - onStep: called with (steps done, steps in all).
-    ///   - store: takes a layer's rounded matrices, by names.
-    /// - Throws: `ConvertError`.
-    func quantize(
-        onStep: (Int, Int) -> Void,
-        store: (Int, [(name: String, matrix: RoundedMatrix)]) throws(ConvertError) -> Void
-    ) throws(ConvertError) {
-        let isCalibrated = !options.roundsToNearest
-        // A layer counts as much as its prompts pass it, plus as much again for what is done with the sums.
-        let each = isCalibrated ? 2 * calibration.count + max(1, calibration.count / 2) : 1
-        let total = each * layerCount
-        for index in 0..<layerCount {
-            var done = index * each
-            func count() {
-                done += 1
-                onStep(done, total)
-            }
-            let layer = try stage(index, source)
-            let names = targets(layer)
-            let collector = HessianCollector(layer.names, wanted: Set(names), run)
-            if isCalibrated {
-                run.observer = collector
-                calibration.pass(layer, keeps: false, run, onPrompt: count)
-                run.observer = nil
-            }
-            let overlay = SourceOverlay(source)
-            var rounded: [(name: String, matrix: RoundedMatrix)] = []
-            var factor: (input: String, factor: FeedbackFactor?)?
-            for name in Self.byInput(names) {
-                let input = HessianCollector.input(of: name)
-                if factor?.input != input {
-                    if let factor { collector.forget(factor.input) }
-                    factor = (input, try Self.factor(collector.hessian(of: name), name, options, run))
-                }
-                let reached = collector.hessian(of: name)?.rows ?? 0
-                if let matrix = try round(name, factor?.factor, reached, overlay) {
-                    rounded.append((name, matrix))
-                }
-            }
-            if isCalibrated, index + 1 < layerCount {
-                done = index * each + each - calibration.count
-                onStep(done, total)
-                calibration.pass(try stage(index, overlay), keeps: true, run, onPrompt: count)
-            }
-            try store(index, rounded)
-            onStep((index + 1) * each, total)
-        }
-    }
-
-    /// Names with those that read the same input side by side.
-    private static func byInput(_ names: [String]) -> [String] {
-        var inputs: [String: [String]] = [:]
-        for name in names { inputs[HessianCollector.input(of: name), default: []].append(name) }
-        return names.flatMap { inputs.removeValue(forKey: HessianCollector.input(of: $0)) ?? [] }
-    }
-
-    /// The factor of a Hessian; nil if that says nothing.
-    private static func factor(
-        _ hessian: InputHessian?,
-        _ name: String,
-        _ options: GPTQOptions,
-        _ run: Run
-    ) throws(ConvertError) -> FeedbackFactor? {
-        guard let hessian else { return nil }
-        for column in 0..<hessian.size where !hessian.sums[row: column][column].isFinite {
-            throw .calibration(.notFinite(tensor: name))
-        }
-        guard hessian.rows >= options.leastRows else { return nil }
-        let natural = options.order == .natural ? (0..<Int32(hessian.size)).map { $0 } : nil
-        return FeedbackFactor(hessian, damping: options.damping, order: natural, run)
-    }
-
-    /// Rounds a matrix, notes how, and puts what became of it into the overlay; nil if it stays as it is.
-    private func round(
-        _ name: String,
-        _ factor: FeedbackFactor?,
-        _ reached: Int,
-        _ overlay: SourceOverlay
-    ) throws(ConvertError) -> RoundedMatrix? {
-        let found = try GGUFConverter.loading { () throws(LoadError) in try source.tensor(name, []) }
-        guard found.shape.count == 2 else { return nil }
-        let (rows, columns) = (found.shape[0], found.shape[1])
-        var step = Step(name: name, way: factor == nil ? .nearest : .feedback, rows: reached)
-        defer { steps.append(step) }
-        if let obstacle = form.obstacle(rows: rows, columns: columns) {
-            step.way = .kept(reason: obstacle)
-            return nil
-        }
-        let short = columns % options.groupSize
-        step.shortGroup = short == 0 ? nil : short
-        let buffer = WeightBuffer(byteCount: rows * columns * 4)
-        guard let base = buffer.bytes.baseAddress else { return nil }
-        let values = Matrix(
-            base.bindMemory(to: Float.self, capacity: rows * columns),
-            rows: rows,
-            columns: columns
-        )
-        try read(found, name, into: values)
-        source.release(name)
-        let grid = form.grid(isSymmetric: options.isSymmetric)
-        let matrix: RoundedMatrix
-        if let factor {
-            matrix = ErrorFeedback(values, factor, grid, options, run).round()
-            step.damping = factor.damping
-            if let errors = matrix.errors, errors.whole > 0 {
-                step.error = (errors.rounded / errors.whole, errors.nearest / errors.whole)
-            }
-        } else {
-            matrix = RoundedMatrix.nearest(values, grid, groupSize: options.groupSize, run)
-        }
-        guard matrix.isFinite else {
-            step.way = .kept(reason: "it has values that no scale in float16 covers")
-            return nil
-        }
-        // The values are no longer needed: what the codes stand for takes their place.
-        run.pool.parallel(rows) { matrix.decode(row: $0, into: values[row: $0]) }
-        overlay.replace(name, buffer, rows: rows, columns: columns)
-        return matrix
-    }
-
-    private func read(_ found: SourceTensor, _ name: String, into values: Matrix) throws(ConvertError) {
-        guard !found.type.isBlock else {
-            throw .source(
-                file: found.file,
-                expected: "F32, BF16 or F16 for tensor '\(name)'",
-                found: "\(found.type.rawValue): it is quantized already"
-            )
-        }
-        let rowBytes = found.type.rowBytes(values.columns)
-        let isFinite = withUnsafeTemporaryAllocation(of: Bool.self, capacity: values.rows) { isFinite in
-            guard let flags = isFinite.baseAddress else { return true }
-            nonisolated(unsafe) let marks = flags
-            run.pool.parallel(values.rows) { row in
-                let target = values[row: row]
-                run.decode(found.pointer + row * rowBytes, found.type, count: values.columns, into: target)
-                marks[row] = UnsafeBufferPointer(start: target, count: values.columns).allSatisfy(\.isFinite)
-            }
-            return (0..<values.rows).allSatisfy { marks[$0] }
-        }
-        guard isFinite else {
-            throw .source(
-                file: found.file,
-                expected: "finite numbers in tensor '\(name)'",
-                found: "others"
-            )
         }
     }
 }

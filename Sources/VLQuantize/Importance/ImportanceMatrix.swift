@@ -154,6 +154,17 @@ package struct ImportanceMatrix: Sendable, Equatable {
         }
     }
 
+    /// Matrices that a tensor stacks, and the columns of each; nil for a scalar.
+    ///
+    /// A row of a convolution's kernels, [out, in, height, width], meets all of a patch.
+    private static func columns(_ shape: [Int]) -> (matrices: Int, columns: Int)? {
+        func product(_ sizes: ArraySlice<Int>) -> Int {
+            sizes.reduce(1) { $0.multipliedReportingOverflow(by: $1).partialValue }
+        }
+        guard let last = shape.last else { return nil }
+        return shape.count > 3 ? (1, product(shape.dropFirst())) : (product(shape.dropLast(2)), last)
+    }
+
     /// Checks that the matrix can be one of a model.
     ///
     /// What it knows besides the layers (a vision tower's matrices, for a file without the tower) does not matter.
@@ -170,8 +181,7 @@ package struct ImportanceMatrix: Sendable, Equatable {
         var matches = 0
         for (name, shape) in tensors {
             known.insert(name)
-            guard let entry = entries[name], let columns = shape.last else { continue }
-            let matrices = shape.dropLast(2).reduce(1) { $0.multipliedReportingOverflow(by: $1).partialValue }
+            guard let entry = entries[name], let (matrices, columns) = Self.columns(shape) else { continue }
             guard entry.sums.count == columns.multipliedReportingOverflow(by: matrices).partialValue else {
                 throw .otherModel(
                     file: file,

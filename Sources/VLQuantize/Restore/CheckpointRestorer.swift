@@ -12,14 +12,13 @@ package struct CheckpointRestorer {
     private let tensors: [OutgoingTensor]
     /// Tensors that go in another type than the one asked for.
     package let fallbacks: [GGUFConverter.Fallback]
+    /// Tensors of codes that become bfloat16, as no type is asked for.
+    package let roundedCodes: Int
     /// `model_type` of the folder.
     package let modelType: String
 
     /// Tensors of the checkpoint.
     package var count: Int { tensors.count }
-
-    /// Bytes of one file of the checkpoint, at most, unless a single tensor is larger.
-    package static let shardBytes = 5_000_000_000
 
     /// Loads the file once, so that names and shapes are known to be right, and plans the folder.
     ///
@@ -63,6 +62,7 @@ package struct CheckpointRestorer {
             run: run
         )
         (tensors, fallbacks) = (restored.tensors, restored.fallbacks)
+        roundedCodes = type == nil ? model.store.all.count { $0.dtype.isBlock } : 0
         let isChanged = type != nil || model.store.all.contains { $0.dtype.isBlock }
         let torchType = Self.torchName(restored.mainType)
         var documents: [(name: String, bytes: [UInt8])] = []
@@ -88,6 +88,7 @@ package struct CheckpointRestorer {
             )
             documents = ([("config.json", value)] + tokenizer.files)
                 .map { ($0.0, JSONWriter.encode($0.1, .pretty)) }
+            try Self.check(documents, config, model.file)
         }
         self.documents = documents
         modelType = try GGUFConverter.loading { () throws(LoadError) in
@@ -111,6 +112,28 @@ package struct CheckpointRestorer {
         switch config {
         case .llama(let llama): llama.maxPositions
         case .deepSeek(let deepSeek): deepSeek.maxPositions
+        }
+    }
+
+    /// Refuses a model whose made folder could not be read, or would be another network.
+    private static func check(
+        _ documents: [(name: String, bytes: [UInt8])],
+        _ config: GGUFConfig,
+        _ file: String
+    ) throws(ConvertError) {
+        let made = try GGUFConverter.loading { () throws(LoadError) in
+            let files = Dictionary(documents.map { ($0.name, $0.bytes) }) { first, _ in first }
+            let folder = try ModelFolder(file, documents: files)
+            let family = try Registry.family(folder.modelType)
+            _ = try family.processor(folder)
+            return try family.language(folder.config)
+        }
+        guard made == config.unturned else {
+            throw .source(
+                file: file,
+                expected: "a network that the config.json of a Llama or a DeepSeek-V2 describes",
+                found: "one of other heads, experts or positions"
+            )
         }
     }
 
@@ -147,65 +170,16 @@ package struct CheckpointRestorer {
     /// - Throws: `ConvertError.format`.
     package func write(
         _ path: String,
-        shardBytes: Int = CheckpointRestorer.shardBytes,
+        shardBytes: Int = SafetensorsShards.fileBytes,
         onTensor: (Int) -> Void = { _ in }
     ) throws(ConvertError) {
         do throws(FormatError) {
             let folder = try AtomicFolder(path)
             for (name, bytes) in documents { try AtomicFile.write(folder(name), bytes) }
-            let shards = shards(shardBytes)
-            var done = 0
-            var places = JSONObject()
-            var total = 0
-            for (index, shard) in shards.enumerated() {
-                let name = shards.count == 1 ? "model.safetensors" : Self.name(index + 1, of: shards.count)
-                try SafetensorsWriter.write(
-                    folder(name),
-                    metadata: [("format", "pt")],
-                    tensors: shard
-                ) { onTensor(done + $0) }
-                done += shard.count
-                for tensor in shard {
-                    places[tensor.name] = .string(name)
-                    total += tensor.dtype.byteCount(shape: tensor.shape) ?? 0
-                }
-            }
-            if shards.count > 1 {
-                let index: JSONValue = [
-                    "metadata": ["total_size": .integer(Int64(total))], "weight_map": .object(places),
-                ]
-                try AtomicFile.write(
-                    folder("model.safetensors.index.json"),
-                    JSONWriter.encode(index, .pretty)
-                )
-            }
+            try SafetensorsShards.write(tensors, into: folder, fileBytes: shardBytes, onTensor: onTensor)
             try folder.commit()
         } catch {
             throw .format(error)
         }
-    }
-
-    private static func name(_ number: Int, of count: Int) -> String {
-        func five(_ number: Int) -> String {
-            let digits = String(number)
-            return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
-        }
-        return "model-\(five(number))-of-\(five(count)).safetensors"
-    }
-
-    /// The tensors of each file, in order.
-    private func shards(_ limit: Int) -> [[OutgoingTensor]] {
-        var shards: [[OutgoingTensor]] = [[]]
-        var size = 0
-        for tensor in tensors {
-            let bytes = tensor.dtype.byteCount(shape: tensor.shape) ?? 0
-            if size > 0, size + bytes > limit {
-                shards.append([])
-                size = 0
-            }
-            shards[shards.count - 1].append(tensor)
-            size += bytes
-        }
-        return shards
     }
 }

@@ -73,10 +73,7 @@ struct RestoredTensors {
                 continue
             }
             var order = OutgoingMatrix.Order.asStored
-            if let turned, tensor.name.hasPrefix("blk.") {
-                if tensor.name.hasSuffix(".attn_q.weight") { order = .unturned(heads: turned.queries) }
-                if tensor.name.hasSuffix(".attn_k.weight") { order = .unturned(heads: turned.keys) }
-            }
+            if let heads = GGUFNames.turnedHeads(tensor.name, turned) { order = .unturned(heads: heads) }
             try add(tensor, stored, tensor.shape, order, slice: nil)
         }
     }

@@ -65,8 +65,9 @@ struct RestoredTokenizer {
         begin = id("bos_token_id")
         let end = id("eos_token_id")
         let addsBegin =
-            gguf["tokenizer.ggml.add_bos_token"]?.asBool
-            ?? ["llama-bpe", "llama3", "llama-v3"].contains(rule)
+            begin != nil
+            && (gguf["tokenizer.ggml.add_bos_token"]?.asBool
+                ?? ["llama-bpe", "llama3", "llama-v3"].contains(rule))
         let addsEnd = gguf["tokenizer.ggml.add_eos_token"]?.asBool ?? false
         let byteLevel: JSONValue = [
             "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true,
@@ -89,7 +90,8 @@ struct RestoredTokenizer {
             "add_eos_token": .bool(addsEnd), "clean_up_tokenization_spaces": false,
             "model_max_length": .integer(Int64(positions)),
         ]
-        if let begin { config["bos_token"] = .string(texts[begin]) }
+        // A folder must name one; the file's reader takes the same where that has none.
+        if let first = begin ?? ends.first { config["bos_token"] = .string(texts[first]) }
         if let end { config["eos_token"] = .string(texts[end]) }
         if let padding = id("padding_token_id") { config["pad_token"] = .string(texts[padding]) }
         if unknown != .null { config["unk_token"] = unknown }

@@ -52,11 +52,7 @@ struct BenchCommand: ParsableCommand {
             ("prompt", promptTokens, 1...1_000_000), ("generate", generated, 1...1_000_000),
             ("tiles", tiles, 1...1024),
             ("batch", batch, 1...4096), ("repeat", repeats, 1...1000), ("depth", depth, 0...1_000_000),
-        ] where !range.contains(value) {
-            throw ValidationError(
-                "--\(name): expected a whole number from \(range.lowerBound) to \(range.upperBound), found \(value)"
-            )
-        }
+        ] { try WholeNumber.check(name, value, range) }
         if let config, KnownShape(rawValue: config) == nil {
             throw ValidationError(
                 "--config: expected one of \(KnownShape.allCases.map(\.rawValue).joined(separator: ", ")), found '\(config)' (other shapes are not supported yet)"

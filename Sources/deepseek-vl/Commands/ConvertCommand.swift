@@ -93,9 +93,7 @@ struct ConvertCommand: ParsableCommand {
                 "--split and --text-only: expected one of them: both write the language model alone"
             )
         }
-        if let threads, !(1...256).contains(threads) {
-            throw ValidationError("--threads: expected a whole number from 1 to 256, found \(threads)")
-        }
+        try WholeNumber.check(threads: threads)
     }
 
     func run() throws {
@@ -155,6 +153,11 @@ struct ConvertCommand: ParsableCommand {
         do throws(ConvertError) {
             let restorer = try CheckpointRestorer(path, vision: mmproj, type: type, run: run)
             for fallback in restorer.fallbacks { Terminal.note(fallback.description) }
+            if restorer.roundedCodes > 0 {
+                Terminal.note(
+                    "\(restorer.roundedCodes) tensors of codes become bf16; --type f32 keeps their numbers as they are"
+                )
+            }
             let progress = TimedProgress("tensors", of: restorer.count)
             try restorer.write(folder) { progress.show($0) }
             progress.end()

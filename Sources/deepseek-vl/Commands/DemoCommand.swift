@@ -20,6 +20,7 @@ struct DemoCommand: ParsableCommand {
     )
 
     @OptionGroup var model: ModelOptions
+    @OptionGroup var listen: ListenOptions
     @Option(
         name: [.customLong("local-path"), .customLong("local_path")],
         help: ArgumentHelp(
@@ -29,43 +30,14 @@ struct DemoCommand: ParsableCommand {
     )
     var localPath: String?
     @Option(
-        name: [.customLong("host"), .customLong("ip")],
-        help: ArgumentHelp("Address to listen at; 0.0.0.0 lets other machines in.", valueName: "address")
-    )
-    var host = "127.0.0.1"
-    @Option(help: "Port to listen at; 0 lets the system choose one, which is printed.")
-    var port = 37913
-    @Option(
-        name: [.customLong("root-path"), .customLong("root_path")],
-        help: ArgumentHelp(
-            "Path that a reverse proxy leaves in front of all others, such as /vl; none if omitted.",
-            valueName: "path"
-        )
-    )
-    var rootPath = ""
-    @Option(
         name: [.customLong("chunk-size"), .customLong("chunk_size")],
         parsing: .unconditional,
         help:
             "Prompt tokens computed at a time; -1 computes as many as a step may have. The answer is the same."
     )
     var chunkSize = -1
-    @Flag(
-        name: [.customLong("lazy-load"), .customLong("lazy_load")],
-        help: "Shows the page at once and loads the model for the first question."
-    )
-    var lazyLoad = false
-    @Option(
-        name: .customLong("api-keys"),
-        help: ArgumentHelp("File with one API key a line, for which the page asks.", valueName: "file")
-    )
-    var keyFile: String?
-    @Option(
-        name: .customLong("cache-memory"),
-        help: ArgumentHelp("Memory for keys and values of all conversations.", valueName: "MiB")
-    )
-    var cacheMemory = 2048
-
+    /// That of the original.
+    private static let port = 37913
     /// Rows that a step may have at most.
     private static let mostRows = 8192
 
@@ -75,34 +47,24 @@ struct DemoCommand: ParsableCommand {
                 "--chunk-size: expected -1 or a whole number from 1 to \(Self.mostRows), found \(chunkSize)"
             )
         }
-        try server().validate()
     }
 
-    func run() throws { try server().run() }
+    func run() throws { try server().serve() }
 
     /// The command that does the work.
     private func server() throws -> ServeCommand {
-        var serve = try ServeCommand.parse(arguments)
+        var serve = try ServeCommand.parse([
+            "--default-temperature", "0.1", "--default-max-tokens", "2048", "--step-tokens",
+            "\(chunkSize == -1 ? 512 : chunkSize)", "--log-level", "warning",
+        ])
         serve.model = model
+        serve.listen = listen
+        serve.listen.port = listen.port ?? Self.port
         if let localPath {
             serve.model.model = localPath
             if let name = model.model?.split(separator: "/").last { serve.names = [String(name)] }
         }
         return serve
-    }
-
-    private var arguments: [String] {
-        var arguments = [
-            "--host", host, "--port", "\(port)", "--cache-memory", "\(cacheMemory)", "--default-temperature",
-            "0.1",
-            "--default-max-tokens", "2048", "--step-tokens", "\(chunkSize == -1 ? 512 : chunkSize)",
-            "--log-level",
-            "warning",
-        ]
-        if !rootPath.isEmpty { arguments += ["--root-path", rootPath] }
-        if lazyLoad { arguments.append("--lazy-load") }
-        if let keyFile { arguments += ["--api-keys", keyFile] }
-        return arguments
     }
 }
 #endif

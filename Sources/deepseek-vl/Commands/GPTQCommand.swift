@@ -42,6 +42,8 @@ struct GPTQCommand: ParsableCommand {
     var calibration: [String] = []
     @Option(help: ArgumentHelp("Folder of the pictures of a question file.", valueName: "folder"))
     var images: String?
+    @Option(help: ModelOptions.mmprojHelp)
+    var mmproj: String?
     @Option(parsing: .unconditional, help: "Tokens of a chunk of text.")
     var chunkSize = 512
     @Option(parsing: .unconditional, help: "Takes at most so many chunks and conversations.")
@@ -80,15 +82,11 @@ struct GPTQCommand: ParsableCommand {
         func refuse(_ name: String, _ expected: String, _ found: String) -> ValidationError {
             ValidationError("--\(name): expected \(expected), found \(found)")
         }
-        if let threads, !(1...256).contains(threads) {
-            throw refuse("threads", "a whole number from 1 to 256", "\(threads)")
-        }
+        try WholeNumber.check(threads: threads)
         guard nearest != !calibration.isEmpty else {
             throw refuse("calibration", "a file, or --nearest", nearest ? "both" : "neither")
         }
-        guard (16...1_048_576).contains(chunkSize) else {
-            throw refuse("chunk-size", "a whole number from 16 to 1048576", "\(chunkSize)")
-        }
+        try WholeNumber.check("chunk-size", chunkSize, 16...1_048_576)
         guard chunks >= 1 else { throw refuse("chunks", "a whole number from 1", "\(chunks)") }
         let unit = isGGUF ? 32 : 8
         let size = groupSize ?? (isGGUF ? 32 : 128)
@@ -136,7 +134,7 @@ struct GPTQCommand: ParsableCommand {
             }
         }
         defer { Terminal.clearProgress() }
-        let host = try ModelHost(path, threads: threads, compute: compute) {
+        let host = try ModelHost(path, vision: mmproj, threads: threads, compute: compute) {
             Terminal.progress("loading", $0, of: $1)
         }
         do {
@@ -151,7 +149,14 @@ struct GPTQCommand: ParsableCommand {
             }
             var progress: TimedProgress?
             let show = { (done: Int, total: Int) in
-                if progress == nil { progress = TimedProgress("layers", of: total) }
+                if progress == nil {
+                    if quantizer.resumedLayers > 0 {
+                        Terminal.note(
+                            "\(quantizer.resumedLayers) of \(quantizer.layerCount) layers are there already"
+                        )
+                    }
+                    progress = TimedProgress("layers", of: total)
+                }
                 progress?.show(done)
             }
             if isGGUF {
@@ -248,29 +253,13 @@ private struct GPTQReport {
     }
 
     var json: String {
-        let matrices = quantizer.steps.map { step -> JSONValue in
-            var object: JSONObject = ["name": .string(step.name), "rows": .integer(Int64(step.rows))]
-            switch step.way {
-            case .feedback: object["way"] = "gptq"
-            case .nearest: object["way"] = "nearest"
-            case .kept(let reason):
-                object["way"] = "kept"
-                object["reason"] = .string(reason)
-            }
-            if let damping = step.damping { object["damping"] = .number(damping) }
-            if let error = step.error {
-                object["error"] = .number(error.feedback)
-                object["error_nearest"] = .number(error.nearest)
-            }
-            if let columns = step.shortGroup { object["last_group"] = .integer(Int64(columns)) }
-            return .object(object)
-        }
         let object: JSONValue = [
             "file": .string(file), "group_size": .integer(Int64(quantizer.options.groupSize)),
             "bytes_before": .integer(Int64(quantizer.bytes.before)),
             "bytes": .integer(Int64(quantizer.bytes.after)),
             "prompts": .integer(Int64(quantizer.calibrationPrompts)),
-            "calibration_rows": .integer(Int64(quantizer.calibrationRows)), "matrices": .array(matrices),
+            "calibration_rows": .integer(Int64(quantizer.calibrationRows)),
+            "matrices": .array(quantizer.steps.map(\.json)),
         ]
         return String(decoding: JSONWriter.encode(object), as: UTF8.self) + "\n"
     }

@@ -12,6 +12,7 @@ struct InspectCommand: ParsableCommand {
 
               deepseek-vl inspect vl2-tiny
               deepseek-vl inspect --metadata --tensors SmolLM2-135M-Instruct.Q4_1.gguf
+              deepseek-vl inspect language.gguf --mmproj mmproj.gguf
 
             Reads headers and configurations only, so that the size does not matter. A file that is damaged, or does
             not fit the others, is one error.
@@ -30,6 +31,8 @@ struct InspectCommand: ParsableCommand {
         help: ArgumentHelp("The same as the argument.", valueName: "model")
     )
     var model: String?
+    @Option(help: ModelOptions.mmprojHelp)
+    var mmproj: String?
     @Flag(help: "Lists all tensors. JSON always does.")
     var tensors = false
     @Flag(help: "Lists the metadata of a GGUF file, long arrays abbreviated.")
@@ -46,7 +49,7 @@ struct InspectCommand: ParsableCommand {
         let path = try ModelHost.folder(path ?? model)
         let inspection: Inspection
         do throws(LoadError) {
-            inspection = try Inspection(path)
+            inspection = try Inspection(path, vision: mmproj)
         } catch {
             throw CommandFailure(description: error.description)
         }

@@ -103,9 +103,7 @@ struct QuantizeCommand: ParsableCommand {
                 "type: expected one of \(QuantizationTarget.allCases.map(\.rawValue).joined(separator: ", ")), found '\(type)'"
             )
         }
-        if let threads, !(1...256).contains(threads) {
-            throw ValidationError("--threads: expected a whole number from 1 to 256, found \(threads)")
-        }
+        try WholeNumber.check(threads: threads)
         let options = try options()
         let run = Run(pool: ThreadPool(threads: threads), compute: .float32)
         do throws(ConvertError) {

@@ -52,6 +52,7 @@ struct ServeCommand: ParsableCommand {
     )
 
     @OptionGroup var model: ModelOptions
+    @OptionGroup var listen: ListenOptions
     @Option(
         help: ArgumentHelp(
             "JSON file with options by their long names; unknown ones are errors.",
@@ -59,10 +60,6 @@ struct ServeCommand: ParsableCommand {
         )
     )
     var config: String?
-    @Option(help: ArgumentHelp("Address to listen at.", valueName: "address"))
-    var host = "127.0.0.1"
-    @Option(help: "Port to listen at; 0 lets the system choose one, which is printed.")
-    var port = 8080
     @Option(
         name: .customLong("served-model-name"),
         help: ArgumentHelp(
@@ -71,11 +68,6 @@ struct ServeCommand: ParsableCommand {
         )
     )
     var names: [String] = []
-    @Option(
-        name: .customLong("api-keys"),
-        help: ArgumentHelp("File with one API key a line; without it everybody may ask.", valueName: "file")
-    )
-    var keyFile: String?
     @Option(
         name: .customLong("requests-per-minute"),
         help: ArgumentHelp("Requests of a key in a minute; any number if omitted.", valueName: "n")
@@ -128,11 +120,6 @@ struct ServeCommand: ParsableCommand {
     @Option(name: .customLong("tls-key"), help: ArgumentHelp("Its private key.", valueName: "file.pem"))
     var privateKey: String?
 
-    @Option(
-        name: .customLong("cache-memory"),
-        help: ArgumentHelp("Memory for keys and values of all requests.", valueName: "MiB")
-    )
-    var cacheMemory = 2048
     @Option(
         name: .customLong("image-cache-memory"),
         help: ArgumentHelp("Memory for pictures that were encoded already.", valueName: "MiB")
@@ -201,19 +188,6 @@ struct ServeCommand: ParsableCommand {
         help: "Serves no web page at /."
     )
     var noPage = false
-    @Flag(
-        name: [.customLong("lazy-load"), .customLong("lazy_load")],
-        help: "Listens at once and loads the model for the first request that needs it."
-    )
-    var lazyLoad = false
-    @Option(
-        name: [.customLong("root-path"), .customLong("root_path")],
-        help: ArgumentHelp(
-            "Path that a reverse proxy leaves in front of all others, such as /vl; none if omitted.",
-            valueName: "path"
-        )
-    )
-    var rootPath = ""
     @Option(
         name: .customLong("log-level"),
         help: "What is logged to standard error: info has a line a request, never what was asked or answered."
@@ -223,15 +197,7 @@ struct ServeCommand: ParsableCommand {
     var logFormat = LogFormat.text
 
     func validate() throws {
-        func check(_ name: String, _ value: Int, _ range: ClosedRange<Int>) throws {
-            guard range.contains(value) else {
-                throw ValidationError(
-                    "--\(name): expected a whole number from \(range.lowerBound) to \(range.upperBound), found \(value)"
-                )
-            }
-        }
-        try check("port", port, 0...65535)
-        try check("cache-memory", cacheMemory, 1...16_777_216)
+        let check = WholeNumber.check(_:_:_:)
         try check("image-cache-memory", imageMemory, 0...16_777_216)
         try check("step-tokens", stepTokens, 1...8192)
         try check("max-running", running, 1...4096)
@@ -256,9 +222,6 @@ struct ServeCommand: ParsableCommand {
                 "--default-temperature: expected a number from 0 to 2, found \(defaultTemperature)"
             )
         }
-        guard rootPath.isEmpty || rootPath.hasPrefix("/") else {
-            throw ValidationError("--root-path: expected a path that begins with '/', found '\(rootPath)'")
-        }
         guard (certificate == nil) == (privateKey == nil) else {
             throw ValidationError("--tls-certificate and --tls-key: expected both or neither, found one")
         }
@@ -266,12 +229,13 @@ struct ServeCommand: ParsableCommand {
 
     func run() throws { try ServeOptions.completed(self).serve() }
 
-    private func serve() throws {
+    /// Serves until the end, without a look at file and environment.
+    func serve() throws {
         var settings = ServerSettings()
-        settings.host = host
-        settings.port = port
+        settings.host = listen.host
+        settings.port = listen.port ?? 8080
         settings.modelNames = names
-        settings.keys = try readKeys()
+        settings.keys = try listen.keys()
         settings.requestsPerMinute = requestsPerMinute
         settings.requestsAtOnce = requestsAtOnce
         settings.fetchHosts = fetchHosts
@@ -285,9 +249,9 @@ struct ServeCommand: ParsableCommand {
         settings.readsControlTokens = controlTokens
         settings.addsBeginToken = addBeginToken
         settings.servesPage = !noPage
-        settings.rootPath = String(rootPath.reversed().drop { $0 == "/" }.reversed())
-        settings.loadsLazily = lazyLoad
-        if lazyLoad, names.isEmpty {
+        settings.rootPath = String(listen.rootPath.reversed().drop { $0 == "/" }.reversed())
+        settings.loadsLazily = listen.lazyLoad
+        if listen.lazyLoad, names.isEmpty {
             let name = (model.model ?? "shapes-vl2").split(separator: "/").last.map(String.init)
             settings.modelNames = [name ?? "model"]
         }
@@ -297,14 +261,14 @@ struct ServeCommand: ParsableCommand {
         settings.bodySeconds = bodySeconds
         settings.graceSeconds = grace
         var options = ServingOptions()
-        let (path, policy) = try model.converted()
+        let (path, vision, policy) = try model.converted()
         options.model = path
-        options.vision = model.mmproj
+        options.vision = vision
         options.threads = model.threads
         options.compute = model.compute
         options.weights = policy
         options.cacheType = model.cacheType
-        options.cacheBytes = cacheMemory << 20
+        options.cacheBytes = listen.cacheMemory << 20
         options.featureBytes = imageMemory << 20
         options.featureFolder = featureFolder
         options.featureFolderBytes = featureFolderSize << 20
@@ -352,20 +316,6 @@ struct ServeCommand: ParsableCommand {
             if let error = error as? ServerError { throw CommandFailure(description: error.description) }
             throw error
         }
-    }
-
-    private func readKeys() throws -> [String] {
-        guard let keyFile else { return [] }
-        let keys = try TextInput.read(keyFile).split(whereSeparator: \.isNewline)
-            .map { line in
-                let text = line.drop { $0.isWhitespace }
-                return String(text.prefix { !$0.isWhitespace })
-            }
-            .filter { !$0.isEmpty && !$0.hasPrefix("#") }
-        guard !keys.isEmpty else {
-            throw CommandFailure(description: "\(keyFile): expected one API key a line, found none")
-        }
-        return keys
     }
 }
 

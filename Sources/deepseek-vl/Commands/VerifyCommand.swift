@@ -22,8 +22,9 @@ struct VerifyCommand: ParsableCommand {
               deepseek-vl verify Models/shapes-vl2 --weights-b q4_0 --questions Examples/shapes-eval.jsonl
 
             A and B are folders, GGUF files or names, A being the measure; without B the same model is loaded twice, for
-            --weights-b and the like. On a text, every token's prediction is compared. On a question file, the tokens
-            of the right answers are, and both models answer: what boxes, counts and readings lose is their cost.
+            --weights-b and the like. Of models in two files, --mmproj-a and --mmproj-b name the second. On a text, every
+            token's prediction is compared. On a question file, the tokens of the right answers are, and both models
+            answer: what boxes, counts and readings lose is their cost.
 
             Differences of hidden states are |A - B| / |A|, row by row, and the cosine of the angle between them.
             """
@@ -58,6 +59,16 @@ struct VerifyCommand: ParsableCommand {
     var tokens: Int?
     @Option(help: ArgumentHelp("Draws the comparison.", valueName: "file.svg"))
     var draw: String?
+    @Option(
+        name: .customLong("mmproj-a"),
+        help: ArgumentHelp("The file with A's vision tower, as --mmproj elsewhere.", valueName: "file")
+    )
+    var mmprojA: String?
+    @Option(
+        name: .customLong("mmproj-b"),
+        help: ArgumentHelp("The same of B; A's if B is omitted.", valueName: "file")
+    )
+    var mmprojB: String?
     @Option(
         name: .customLong("weights-a"),
         help: ArgumentHelp("Type of A's matrices, as --weights elsewhere.", valueName: "type")
@@ -102,9 +113,7 @@ struct VerifyCommand: ParsableCommand {
         if let draw, !draw.hasSuffix(".svg") {
             throw ValidationError("--draw: expected a name that ends in .svg, found '\(draw)'")
         }
-        if let threads, !(1...256).contains(threads) {
-            throw ValidationError("--threads: expected a whole number from 1 to 256, found \(threads)")
-        }
+        try WholeNumber.check(threads: threads)
         for (name, type) in [("cache-type-a", cacheTypeA), ("cache-type-b", cacheTypeB)] {
             if let type, type.isBlock && type != .q8_0 {
                 throw ValidationError("--\(name): expected f32, bf16, f16 or q8_0, found \(type.rawValue)")
@@ -118,7 +127,7 @@ struct VerifyCommand: ParsableCommand {
     }
 
     /// A loaded side of the comparison.
-    private struct Side {
+    struct Side {
         let host: ModelHost
         let model: ComparisonReport.Model
         var compared: ComparedModel {
@@ -132,9 +141,17 @@ struct VerifyCommand: ParsableCommand {
         let inputs = questions.map { QuestionInputs(file: $0, images: images) }
         var list = try inputs?.questions() ?? []
         if let limit { list = Array(list.prefix(limit)) }
-        let a = try load(first, "A", computeA, WeightPolicy(language: weightsA, vision: visionA), cacheTypeA)
+        let a = try load(
+            first,
+            mmprojA,
+            "A",
+            computeA,
+            WeightPolicy(language: weightsA, vision: visionA),
+            cacheTypeA
+        )
         let b = try load(
             second ?? first,
+            mmprojB ?? (second == nil ? mmprojA : nil),
             "B",
             computeB,
             WeightPolicy(language: weightsB, vision: visionB),
@@ -162,6 +179,7 @@ struct VerifyCommand: ParsableCommand {
 
     private func load(
         _ path: String,
+        _ vision: String?,
         _ letter: String,
         _ compute: Compute,
         _ policy: WeightPolicy,
@@ -169,6 +187,7 @@ struct VerifyCommand: ParsableCommand {
     ) throws -> Side {
         let host = try ModelHost(
             path,
+            vision: vision,
             threads: threads,
             compute: compute,
             weights: policy,
@@ -186,115 +205,4 @@ struct VerifyCommand: ParsableCommand {
             model: ComparisonReport.Model(name: host.name, weights: weights, bytes: host.loaded.weightBytes)
         )
     }
-
-    // MARK: Text
-
-    private func compare(_ text: String, _ a: Side, _ b: Side) throws -> Differences {
-        func ids(_ side: Side) throws -> [Int32] {
-            do throws(TokenizerError) {
-                return try side.host.loaded.tokenizer.encode(text, parsesSpecial: false)
-            } catch {
-                throw CommandFailure(description: error.description)
-            }
-        }
-        func windows(_ side: Side) throws -> [Perplexity.Window] {
-            let begin = try side.host.beginTokens
-            let limit = side.host.loaded.language.maxPositions
-            guard (begin.count + 2...max(begin.count + 2, limit)).contains(context) else {
-                throw ValidationError(
-                    "--context: expected a whole number from \(begin.count + 2) to \(limit), found \(context)"
-                )
-            }
-            let all = try ids(side)
-            return Perplexity.cut(
-                tokens.map { Array(all.prefix($0)) } ?? all,
-                begin: begin,
-                .every(context: context, stride: context - begin.count)
-            )
-        }
-        let (left, right) = (try windows(a), try windows(b))
-        var comparison = try ModelComparison(a.compared, b.compared)
-        let progress = TimedProgress("text", of: left.count)
-        for (index, window) in left.enumerated() {
-            progress.show(index)
-            let other = index < right.count ? right[index].ids : []
-            try comparison.add(Self.prompt(window.ids), Self.prompt(other), scoredFrom: window.scoredFrom)
-        }
-        progress.end()
-        guard comparison.differences.tokens > 0 else {
-            throw CommandFailure(
-                description: "\(file ?? "text"): expected a text of at least two tokens, found less"
-            )
-        }
-        return comparison.differences
-    }
-
-    private static func prompt(_ ids: [Int32]) -> PreparedPrompt {
-        PreparedPrompt(text: "", ids: ids, spans: [], images: [])
-    }
-
-    // MARK: Questions
-
-    private func compare(
-        _ list: [Question],
-        _ inputs: QuestionInputs,
-        _ a: Side,
-        _ b: Side
-    ) throws -> Differences {
-        var comparison = try ModelComparison(a.compared, b.compared)
-        var inputs = inputs
-        let progress = TimedProgress("questions", of: list.count)
-        for (index, question) in list.enumerated() {
-            progress.show(index)
-            func prompt(_ side: Side, _ answer: String) throws -> PreparedPrompt {
-                let input = try inputs.conversation(question, side.host.loaded.processor, answer: answer)
-                return try side.host.prepare(input, tiling: .auto, exif: .apply)
-            }
-            let asked = try prompt(a, "")
-            let answered = try prompt(a, question.answer)
-            // Where the answer's first characters change the question's last token, all behind the change is scored.
-            let same = zip(asked.ids, answered.ids).prefix { $0 == $1 }.count
-            try comparison.add(answered, try prompt(b, question.answer), scoredFrom: same)
-        }
-        progress.end()
-        return comparison.differences
-    }
-
-    private func answers(
-        _ list: [Question],
-        _ inputs: QuestionInputs,
-        _ a: Side,
-        _ b: Side
-    ) throws -> [ComparisonReport.ScorePair] {
-        var parameters = Parameters()
-        parameters.maxTokens = 256
-        var scores: [[Score]] = []
-        for (letter, side) in [("A", a), ("B", b)] {
-            var inputs = inputs
-            var scorer = Scorer()
-            let progress = TimedProgress("answers of \(letter)", of: list.count)
-            for (index, question) in list.enumerated() {
-                progress.show(index)
-                let input = try inputs.conversation(question, side.host.loaded.processor)
-                scorer.add(question, answer: try side.host.answer([input], parameters)[0].answer.text)
-            }
-            progress.end()
-            scores.append(scorer.scores)
-        }
-        return zip(scores[0], scores[1]).map { mine, other in
-            ComparisonReport.ScorePair(
-                name: mine.name,
-                a: mine.value,
-                b: other.value,
-                count: mine.count,
-                cost: Self.costs[mine.name]
-            )
-        }
-    }
-
-    /// The tasks that are the cost of boxes, and their keys.
-    private static let costs = [
-        "grounding mean IoU": "mean_iou", "grounding Acc@0.5": "accuracy_at_0.5", "count": "count",
-        "reading exact": "reading",
-    ]
 }

@@ -28,12 +28,7 @@ struct ModelOptions: ParsableArguments {
     )
     var model: String?
 
-    @Option(
-        help: ArgumentHelp(
-            "The GGUF file with the vision tower of a model whose GGUF file has none ('convert --split' writes both); mmproj-NAME.gguf beside NAME.gguf if omitted.",
-            valueName: "file"
-        )
-    )
+    @Option(help: Self.mmprojHelp)
     var mmproj: String?
 
     @Option(parsing: .unconditional, help: "Threads that compute; one a physical core if omitted.")
@@ -79,6 +74,12 @@ struct ModelOptions: ParsableArguments {
     )
     var cacheType: DType?
 
+    /// What `--mmproj` is, wherever it is an option.
+    static let mmprojHelp = ArgumentHelp(
+        "The GGUF file with the vision tower of a model whose GGUF file has none ('convert --split' writes both); mmproj-NAME.gguf beside NAME.gguf if omitted.",
+        valueName: "file"
+    )
+
     private static let types = DType.allCases.map(\.rawValue).joined(separator: ", ")
 
     /// In which types the matrices run.
@@ -89,10 +90,10 @@ struct ModelOptions: ParsableArguments {
     /// - Throws: `DeepSeekVLError`, `CommandFailure`.
     func host() throws -> ModelHost {
         defer { Terminal.clearProgress() }
-        let (path, policy) = try converted()
+        let (path, vision, policy) = try converted()
         return try ModelHost(
             path,
-            vision: mmproj,
+            vision: vision,
             threads: threads,
             compute: compute,
             weights: policy,
@@ -105,12 +106,12 @@ struct ModelOptions: ParsableArguments {
     /// What is loaded, and how: the converted file of the weights' cache, made if it is not there, or the model itself.
     ///
     /// - Throws: `DeepSeekVLError`, `CommandFailure`.
-    func converted() throws -> (path: String?, policy: WeightPolicy) {
-        guard let weightsCache else { return (model, policy) }
+    func converted() throws -> (path: String?, vision: String?, policy: WeightPolicy) {
+        guard let weightsCache else { return (model, mmproj, policy) }
         let source = try ModelHost.folder(model)
         do throws(ConvertError) {
             let name = ModelHost.repositoryName(of: source)
-            let file = try ConvertedWeights(of: source, policy, in: weightsCache, name: name)
+            let file = try ConvertedWeights(of: source, vision: mmproj, policy, in: weightsCache, name: name)
             if !file.exists {
                 let progress = TimedProgress("converting", of: 0)
                 let run = Run(pool: ThreadPool(threads: threads), compute: .float32)
@@ -118,7 +119,8 @@ struct ModelOptions: ParsableArguments {
                 progress.end()
                 Terminal.note("converted weights are in \(file.path)")
             }
-            return (file.path, WeightPolicy())
+            // It holds what sees, too.
+            return (file.path, nil, WeightPolicy())
         } catch {
             throw CommandFailure(description: error.description)
         }
@@ -128,9 +130,7 @@ struct ModelOptions: ParsableArguments {
         if weightsCache != nil, policy == WeightPolicy() {
             throw ValidationError("--weights-cache: expected --weights or --vision-weights, found neither")
         }
-        if let threads, !(1...256).contains(threads) {
-            throw ValidationError("--threads: expected a whole number from 1 to 256, found \(threads)")
-        }
+        try WholeNumber.check(threads: threads)
         if let cacheType, cacheType.isBlock && cacheType != .q8_0 {
             throw ValidationError(
                 "--cache-type: expected f32, bf16, f16 or q8_0, found \(cacheType.rawValue)"

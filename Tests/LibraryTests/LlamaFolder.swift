@@ -2,22 +2,6 @@ import Foundation
 import VLFormats
 import VLTestSupport
 
-/// A folder for the files of one test, gone with it.
-final class ScratchFolder {
-    let path: String
-
-    init() throws {
-        let url = FileManager.default.temporaryDirectory.appendingPathComponent("vl-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-        path = url.path
-    }
-
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    /// The path of a name in the folder.
-    func callAsFunction(_ name: String) -> String { "\(path)/\(name)" }
-}
-
 /// A tiny Llama checkpoint with random weights, as Hugging Face lays it out.
 struct LlamaFolder {
     private let scratch: ScratchFolder
