@@ -5,6 +5,8 @@ struct Fields {
     let object: JSONObject
     /// What comes before names in messages.
     let path: String
+    /// Told the name of each field that is looked for, so that tests can hold the service's description against it.
+    @TaskLocal static var onRead: (@Sendable (String) -> Void)?
 
     init(_ object: JSONObject, path: String = "") {
         self.object = object
@@ -15,6 +17,7 @@ struct Fields {
 
     /// A field's value, unless it is null.
     func value(_ field: String) -> JSONValue? {
+        Self.onRead?(name(field))
         guard let value = object[field], !value.isNull else { return nil }
         return value
     }

@@ -286,6 +286,7 @@ enum Route: String, CaseIterable {
     case tokenizerInfo = "GET /tokenizer_info"
     case health = "GET /health"
     case metrics = "GET /metrics"
+    case openAPI = "GET /openapi.json"
     case page = "GET /"
     case assets = "GET /assets/*"
 
@@ -293,7 +294,8 @@ enum Route: String, CaseIterable {
     var path: String { String(rawValue.drop { $0 != "/" }) }
     /// Whether it is a file of the web page, which tells nothing itself; what it asks for is asked with a key.
     var isPage: Bool { self == .page || self == .assets }
-    var needsKey: Bool { self != .health && !isPage }
+    /// Whether it is shut to those without a key; what the service is like may be known to everybody.
+    var needsKey: Bool { self != .health && self != .openAPI && !isPage }
 
     func matches(_ wanted: String) -> Bool {
         let path = path

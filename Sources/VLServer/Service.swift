@@ -71,8 +71,9 @@ struct Service: Sendable {
     func answer(_ route: Route, _ request: Request, _ context: GateContext) async throws -> Response {
         switch route {
         case .health: return health()
-        // The gate has answered these, for there may be no model yet.
-        case .page, .assets: throw APIError(404, "there is nothing at this path", code: "unknown_url")
+        // The lobby has answered these, for there may be no model yet.
+        case .page, .assets, .openAPI:
+            throw APIError(404, "there is nothing at this path", code: "unknown_url")
         case .metrics:
             let page = metrics.text(engine.statistics, model: model.name)
             return Self.text(Array(page.utf8), "text/plain; version=0.0.4; charset=utf-8")
@@ -148,9 +149,12 @@ struct Service: Sendable {
     }
 
     private func tokenize(_ fields: Fields) async throws -> Response {
+        let addsBegin = try fields.bool("add_special_tokens") ?? true
         let ids: [Int32]
         if let text = try fields.string("prompt") {
-            let addsBegin = try fields.bool("add_special_tokens") ?? true
+            guard fields.value("messages") == nil else {
+                throw APIError.field("messages", expected: "it without a prompt", found: "both")
+            }
             ids = try await desk.tokenize(text, addsBegin: addsBegin)
         } else {
             ids = try await desk.tokenize(try ChatBody.turns(fields, desk))
