@@ -60,6 +60,14 @@ struct Fields {
         return text
     }
 
+    /// A text that has to be there.
+    func requiredString(_ field: String) throws(APIError) -> String {
+        guard let text = try string(field) else {
+            throw .field(name(field), expected: "a text", found: "none")
+        }
+        return text
+    }
+
     func choice(_ field: String, _ choices: [String]) throws(APIError) -> String? {
         guard let value = value(field) else { return nil }
         guard let text = value.asString, choices.contains(text) else {
@@ -78,6 +86,20 @@ struct Fields {
         guard let value = value(field) else { return nil }
         guard let object = value.asObject else { throw wrong(field, "an object", value) }
         return Fields(object, path: name(field))
+    }
+
+    /// The elements of a list, all of them objects.
+    func objects(_ field: String) throws(APIError) -> [Fields]? {
+        guard let list = try array(field) else { return nil }
+        var objects: [Fields] = []
+        for (index, item) in list.enumerated() {
+            let path = name("\(field)[\(index)]")
+            guard let object = item.asObject else {
+                throw .field(path, expected: "an object", found: item.summary)
+            }
+            objects.append(Fields(object, path: path))
+        }
+        return objects
     }
 
     /// Texts, given as one or as a list.

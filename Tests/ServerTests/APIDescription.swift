@@ -141,6 +141,7 @@ extension APIDescription {
         case "minItems": return count.map { $0 >= bound } ?? true
         case "maxItems": return count.map { $0 <= bound } ?? true
         case "minLength": return value.asString.map { Double($0.unicodeScalars.count) >= bound } ?? true
+        case "maxLength": return value.asString.map { Double($0.unicodeScalars.count) <= bound } ?? true
         case "maxProperties": return value.asObject.map { Double($0.count) <= bound } ?? true
         case "pattern":
             guard let text = value.asString else { return true }

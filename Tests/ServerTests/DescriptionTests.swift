@@ -23,8 +23,17 @@ struct DescriptionTests {
         /// The values that a schema is for: one, or one for each event of a stream.
         func values() throws -> [JSONValue] {
             guard type == "text/event-stream" else { return [try JSONValue(parsing: Array(body.utf8))] }
-            let events = body.split(whereSeparator: \.isNewline).filter { $0.hasPrefix("data: ") }
-            return events.map { ["data": .string(String($0.dropFirst("data: ".count)))] }
+            var events: [JSONValue] = []
+            var event = JSONObject()
+            for line in body.split(whereSeparator: \.isNewline) {
+                for field in ["event", "data"] where line.hasPrefix(field + ": ") {
+                    event[field] = .string(String(line.dropFirst(field.count + 2)))
+                }
+                guard event["data"] != nil else { continue }
+                events.append(.object(event))
+                event = JSONObject()
+            }
+            return events
         }
     }
 
