@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every block of docs/server-examples.md against a server of the bundled model.
 
-    pip install openai
+    pip install openai anthropic
     python3 Tools/server/examples_check.py [--binary .build/release/deepseek-vl] [--only TEXT]
 
 Blocks of `sh` and `python` are run as they are, those of `swift` compiled and run; only the port is another one. A block
