@@ -1,6 +1,6 @@
 # Short names for the commands in scripts/; `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint format coverage isas web bench clean
+.PHONY: help setup build demo test lint format coverage isas web server bench clean
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ coverage: ## Like test, and prints what share of our lines the tests reach
 
 web: ## Drives the web page of the debug build in headless Chromium
 	@scripts/test-web
+
+server: ## Asks the debug build's server with the official clients, schemathesis and lm-eval
+	@scripts/test-server
 
 isas: ## Runs the kernel tests once for each instruction set
 	@scripts/test-isas

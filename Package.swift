@@ -99,10 +99,11 @@ let package = Package(
         // Floor 0: C.
         house.c("CVLKernels", kernels: true),
         house.c("CVLPool"),
-        // The web page's files stand in the program as they are; `#embed` is an extension before C23.
+        // The web page's files and the service's description stand in the program as they are; `#embed` is an
+        // extension before C23.
         .target(
             name: "CVLWeb",
-            exclude: ["assets"],
+            exclude: ["assets", "openapi.json"],
             cSettings: house.c + [.unsafeFlags(["-Wno-c23-extensions"])]
         ),
         // giflib has no pkg-config file, so the linker is told by hand.

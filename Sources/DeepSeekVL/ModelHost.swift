@@ -427,6 +427,8 @@ struct AnswerText {
     }
 
     var isStopped: Bool { stops.isFound }
+    /// The stop string that was found.
+    var stopString: String? { stops.found }
 
     mutating func push(_ token: GeneratedToken) -> String {
         bytes.append(contentsOf: tokenizer.bytes(of: token.id))

@@ -1,8 +1,7 @@
 import DeepSeekVL
 import VLEngine
-import VLJSON
 
-/// What a client is told when its request is not served: OpenAI's error object.
+/// What a client is told when its request is not served, in the terms of OpenAI's error object.
 package struct APIError: Error, Sendable {
     package var status: Int
     package var message: String
@@ -63,10 +62,10 @@ package struct APIError: Error, Sendable {
 
     init(_ error: DeepSeekVLError) {
         switch error {
-        case .image(_, let text): self.init(400, text, param: "messages", code: "invalid_image")
+        case .image(_, let text): self.init(400, text, code: "invalid_image")
         case .parameter(let name, let expected, let found):
             self = .field(name, expected: expected, found: found)
-        default: self.init(400, error.description, param: "messages")
+        default: self.init(400, error.description)
         }
     }
 
@@ -82,14 +81,5 @@ package struct APIError: Error, Sendable {
             return error
         default: return APIError(500, "the request failed inside the server", code: "internal_error")
         }
-    }
-
-    var json: JSONValue {
-        [
-            "error": [
-                "message": .string(message), "type": .string(type),
-                "param": param.map { .string($0) } ?? .null, "code": code.map { .string($0) } ?? .null,
-            ]
-        ]
     }
 }

@@ -2,38 +2,23 @@ import DeepSeekVL
 import VLEngine
 import VLJSON
 import VLModels
-import VLText
 
 /// Builds the answers of `/v1/chat/completions`, whole or piece by piece.
 struct ChatAnswer: AnswerBuilder {
-    private struct Choice {
-        var text = ""
-        var probabilities: [JSONValue] = []
-        var grounding: [JSONValue] = []
-        var problems: [String] = []
-        var reason: String?
-    }
+    private let id: String
+    private let created: Int
+    private let model: ServedModel
+    private let request: ChatRequest
+    private var usage: UsageCount
+    private var choices: [AnswerSoFar]
 
-    let id: String
-    let created: Int
-    let model: String
-    let fingerprint: String
-    let body: ChatBody
-    let prompt: DeskPrompt
-    let reports: TokenReports
-    private(set) var usage: UsageCount
-    private var choices: [Choice]
-
-    init(_ body: ChatBody, _ prompt: DeskPrompt, id: String, created: Int, _ model: ServedModel) {
+    init(_ request: ChatRequest, _ prompt: DeskPrompt, id: String, created: Int, _ model: ServedModel) {
         self.id = "chatcmpl-" + id
         self.created = created
-        self.model = model.name
-        fingerprint = model.fingerprint
-        self.body = body
-        self.prompt = prompt
-        reports = TokenReports(tokenizer: model.tokenizer)
+        self.model = model
+        self.request = request
         usage = UsageCount(prompt: prompt.prompt.ids.count, images: prompt.prompt.imageTokens)
-        choices = Array(repeating: Choice(), count: body.sampling.choices)
+        choices = Array(repeating: AnswerSoFar(request, prompt, model), count: request.sampling.choices)
     }
 
     /// Notes what happened, and gives the chunks of a stream that say so.
@@ -44,35 +29,21 @@ struct ChatAnswer: AnswerBuilder {
         case .accepted: return choices.indices.map { chunk($0, ["role": "assistant", "content": ""]) }
         case .started(let cached):
             if index == 0 { usage.cached = cached }
-            return progress(index, "prefill", done: cached, of: prompt.prompt.ids.count, cached: cached)
-        case .token(let token, let text, let isEnd):
-            guard !isEnd else { return [] }
-            usage.completion += 1
-            choices[index].text += text
-            var entries: [JSONValue]?
-            if body.reportsProbabilities {
-                let entry = reports.entry(token)
-                choices[index].probabilities.append(entry)
-                entries = [entry]
-            }
-            guard !text.isEmpty || entries != nil else { return [] }
-            return [chunk(index, ["content": .string(text)], probabilities: entries)]
-        case .box(let box):
-            guard let json = GroundingReport.json(box, prompt.frames) else { return [] }
-            return [chunk(index, ["grounding": [json]])]
-        case .finished(let end):
-            guard let reason = end.reason.publicName else { throw .unfinished(end) }
-            choices[index].text += end.rest
-            choices[index].reason = reason
-            choices[index].grounding = end.boxes.compactMap { GroundingReport.json($0, prompt.frames) }
-            choices[index].problems = end.problems
-            var chunks: [JSONValue] = []
-            if !end.rest.isEmpty { chunks.append(chunk(index, ["content": .string(end.rest)])) }
-            return chunks + [chunk(index, [:], reason: reason)]
+            return progress(index, "prefill", done: cached, of: usage.prompt, cached: cached)
         case .pictures(let done, let total): return progress(index, "pictures", done: done, of: total)
         case .prefilled(let done, let total): return progress(index, "prefill", done: done, of: total)
-        case .scored: return []
+        case .token, .box, .scored, .finished: break
         }
+        let before = choices[index].tokens
+        guard let piece = try choices[index].take(event) else { return [] }
+        usage.completion += choices[index].tokens - before
+        var chunks: [JSONValue] = []
+        if !piece.text.isEmpty || piece.probabilities != nil {
+            chunks.append(chunk(index, ["content": .string(piece.text)], probabilities: piece.probabilities))
+        }
+        if !piece.grounding.isEmpty { chunks.append(chunk(index, ["grounding": .array(piece.grounding)])) }
+        if let reason = choices[index].reason?.publicName { chunks.append(chunk(index, [:], reason: reason)) }
+        return chunks
     }
 
     /// A chunk without a choice that says how far the prompt is, if the client wants to know.
@@ -83,7 +54,7 @@ struct ChatAnswer: AnswerBuilder {
         of total: Int,
         cached: Int? = nil
     ) -> [JSONValue] {
-        guard body.sampling.includesProgress else { return [] }
+        guard request.sampling.includesProgress else { return [] }
         var progress: JSONObject = [
             "index": .integer(Int64(index)), "phase": .string(phase), "done": .integer(Int64(done)),
             "total": .integer(Int64(total)),
@@ -92,14 +63,14 @@ struct ChatAnswer: AnswerBuilder {
         var chunk = head("chat.completion.chunk")
         chunk["choices"] = []
         chunk["progress"] = .object(progress)
-        if body.sampling.includesUsage { chunk["usage"] = .null }
+        if request.sampling.includesUsage { chunk["usage"] = .null }
         return [.object(chunk)]
     }
 
     private func head(_ object: String) -> JSONObject {
         [
             "id": .string(id), "object": .string(object), "created": .integer(Int64(created)),
-            "model": .string(model), "system_fingerprint": .string(fingerprint),
+            "model": .string(model.name), "system_fingerprint": .string(model.fingerprint),
         ]
     }
 
@@ -117,17 +88,17 @@ struct ChatAnswer: AnswerBuilder {
                 "finish_reason": reason.map { .string($0) } ?? .null,
             ]
         ]
-        if body.sampling.includesUsage { chunk["usage"] = .null }
+        if request.sampling.includesUsage { chunk["usage"] = .null }
         return .object(chunk)
     }
 
     /// The last chunk of a stream that reports its usage.
-    var usageChunk: JSONValue? {
-        guard body.sampling.includesUsage else { return nil }
+    var ending: [JSONValue] {
+        guard request.sampling.includesUsage else { return [] }
         var chunk = head("chat.completion.chunk")
         chunk["choices"] = []
         chunk["usage"] = usage.json
-        return .object(chunk)
+        return [.object(chunk)]
     }
 
     /// The whole answer.
@@ -138,37 +109,16 @@ struct ChatAnswer: AnswerBuilder {
                 var message: JSONObject = [
                     "role": "assistant", "content": .string(choice.text), "refusal": .null,
                 ]
-                if !prompt.frames.isEmpty {
-                    message["grounding"] = .array(choice.grounding)
-                    if !choice.problems.isEmpty {
-                        message["grounding_problems"] = .array(choice.problems.map { .string($0) })
-                    }
-                }
+                for (key, value) in choice.groundingMembers { message[key] = value }
                 return [
                     "index": .integer(Int64(index)), "message": .object(message),
-                    "logprobs": body.reportsProbabilities
+                    "logprobs": request.reportsProbabilities
                         ? ["content": .array(choice.probabilities), "refusal": .null] : .null,
-                    "finish_reason": choice.reason.map { .string($0) } ?? .null,
+                    "finish_reason": choice.reason?.publicName.map { .string($0) } ?? .null,
                 ]
             }
         )
         answer["usage"] = usage.json
         return .object(answer)
     }
-}
-
-extension APIError {
-    /// An answer that did not come to its end.
-    static func unfinished(_ end: ServedEnd) -> APIError {
-        end.isExpired
-            ? APIError(504, "the answer took longer than this server allows", code: "timeout")
-            : APIError(503, "the request was cancelled", code: "cancelled")
-    }
-}
-
-/// What answers say of the model.
-struct ServedModel: Sendable {
-    var name: String
-    var fingerprint: String
-    var tokenizer: Tokenizer
 }

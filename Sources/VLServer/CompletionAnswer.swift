@@ -12,6 +12,7 @@ struct CompletionAnswer: AnswerBuilder {
         var scores: [GeneratedToken] = []
         var reason: String?
         var offset = 0
+        var isEchoed = false
     }
 
     let id: String
@@ -57,15 +58,15 @@ struct CompletionAnswer: AnswerBuilder {
             if !isEnd || body.bestTokens != nil { choices[index].tokens.append(token) }
             if !isEnd { usage.completion += 1 }
             choices[index].text += text
-            guard !text.isEmpty || body.bestTokens != nil && !isEnd else { return [] }
-            let chunk = chunk(index, text, [token])
-            choices[index].offset += text.unicodeScalars.count
-            return [chunk]
+            let chunks = echoChunks(index)
+            guard !text.isEmpty || body.bestTokens != nil else { return chunks }
+            return chunks + [chunk(index, text, [(token.id, token)])]
         case .finished(let end):
             guard let reason = end.reason.publicName else { throw .unfinished(end) }
+            let chunks = echoChunks(index)
             choices[index].text += end.rest
             choices[index].reason = reason
-            return [chunk(index, end.rest, [], reason: reason)]
+            return chunks + [chunk(index, end.rest, [], reason: reason)]
         case .accepted, .pictures, .prefilled, .box: break
         }
         return []
@@ -78,14 +79,23 @@ struct CompletionAnswer: AnswerBuilder {
         ]
     }
 
-    private func chunk(
+    /// The chunk of a stream that echoes a choice's prompt, before its first token: then all scores are known.
+    private mutating func echoChunks(_ index: Int) -> [JSONValue] {
+        guard body.echoes, !choices[index].isEchoed else { return [] }
+        choices[index].isEchoed = true
+        let (text, tokens) = echo(index)
+        return [chunk(index, text, tokens)]
+    }
+
+    private mutating func chunk(
         _ index: Int,
         _ text: String,
-        _ tokens: [GeneratedToken],
+        _ tokens: [ReportedToken],
         reason: String? = nil
     ) -> JSONValue {
         var chunk = head()
-        let lists = reports.lists(tokens.map { ($0.id, $0) }, offset: choices[index].offset)
+        let lists = reports.lists(tokens, offset: choices[index].offset)
+        choices[index].offset += tokens.reduce(0) { $0 + reports.text($1.id).unicodeScalars.count }
         chunk["choices"] = [
             [
                 "index": .integer(Int64(index)), "text": .string(text),
@@ -98,21 +108,26 @@ struct CompletionAnswer: AnswerBuilder {
     }
 
     /// The last chunk of a stream that reports its usage.
-    var usageChunk: JSONValue? {
-        guard body.sampling.includesUsage else { return nil }
+    var ending: [JSONValue] {
+        guard body.sampling.includesUsage else { return [] }
         var chunk = head()
         chunk["choices"] = []
         chunk["usage"] = usage.json
-        return .object(chunk)
+        return [.object(chunk)]
     }
 
-    /// What a choice's prompt is echoed as: what the client sent.
-    private func echo(_ index: Int) -> (text: String, ids: ArraySlice<Int32>) {
+    /// What a choice's prompt is echoed as: what the client sent, and its tokens with their scores.
+    private func echo(_ index: Int) -> (text: String, tokens: [ReportedToken]) {
         let place = index / body.sampling.choices
         let ids = prompts[place].prompt.ids.dropFirst(hidden)
+        let scores = choices[index].scores
+        // Nothing comes before the first token, unless it is a begin token that is not told of.
+        let unscored = max(0, ids.count - scores.count)
+        let first: [ReportedToken] = ids.prefix(unscored).map { ($0, nil) }
+        let tokens: [ReportedToken] = first + scores.suffix(ids.count).map { ($0.id, $0) }
         switch body.prompts[place] {
-        case .text(let text): return (text, ids)
-        case .tokens: return (model.tokenizer.decode(Array(ids)), ids)
+        case .text(let text): return (text, tokens)
+        case .tokens: return (model.tokenizer.decode(Array(ids)), tokens)
         }
     }
 
@@ -121,15 +136,12 @@ struct CompletionAnswer: AnswerBuilder {
         var answer = head()
         answer["choices"] = .array(
             choices.enumerated().map { index, choice in
-                var tokens = choice.tokens.map { ($0.id, Optional($0)) }
+                var tokens: [ReportedToken] = choice.tokens.map { ($0.id, $0) }
                 var text = choice.text
                 if body.echoes {
-                    let (prompt, ids) = echo(index)
+                    let (prompt, echoed) = echo(index)
                     text = prompt + text
-                    // Nothing comes before the first token, unless it is a begin token that is not told of.
-                    let unscored = max(0, ids.count - choice.scores.count)
-                    let first = ids.prefix(unscored).map { ($0, GeneratedToken?.none) }
-                    tokens = first + choice.scores.suffix(ids.count).map { ($0.id, Optional($0)) } + tokens
+                    tokens = echoed + tokens
                 }
                 return [
                     "index": .integer(Int64(index)), "text": .string(text),

@@ -17,7 +17,7 @@ struct CompletionBody: Sendable {
 
     init(_ fields: Fields, _ desk: PromptDesk) throws(APIError) {
         prompts = try Self.prompts(fields, desk)
-        sampling = try SamplingBody(fields, desk, mostStops: 64)
+        sampling = try SamplingBody(openAI: fields, desk, mostStops: 64)
         echoes = try fields.bool("echo") ?? false
         maxTokens = try fields.int("max_tokens", 0...(1 << 53)) ?? 16
         guard maxTokens > 0 || echoes else {
@@ -28,7 +28,6 @@ struct CompletionBody: Sendable {
             throw .unsupported("best_of", "another number than n")
         }
         try fields.refuse("suffix", unless: { $0 == "" })
-        guard !(echoes && sampling.isStreamed) else { throw .unsupported("echo", "it together with stream") }
         guard prompts.count * sampling.choices <= desk.settings.maxPrompts else {
             throw .field(
                 "prompt",

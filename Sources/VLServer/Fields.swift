@@ -5,6 +5,8 @@ struct Fields {
     let object: JSONObject
     /// What comes before names in messages.
     let path: String
+    /// Told the name of each field that is looked for, so that tests can hold the service's description against it.
+    @TaskLocal static var onRead: (@Sendable (String) -> Void)?
 
     init(_ object: JSONObject, path: String = "") {
         self.object = object
@@ -15,6 +17,7 @@ struct Fields {
 
     /// A field's value, unless it is null.
     func value(_ field: String) -> JSONValue? {
+        Self.onRead?(name(field))
         guard let value = object[field], !value.isNull else { return nil }
         return value
     }
@@ -57,6 +60,14 @@ struct Fields {
         return text
     }
 
+    /// A text that has to be there.
+    func requiredString(_ field: String) throws(APIError) -> String {
+        guard let text = try string(field) else {
+            throw .field(name(field), expected: "a text", found: "none")
+        }
+        return text
+    }
+
     func choice(_ field: String, _ choices: [String]) throws(APIError) -> String? {
         guard let value = value(field) else { return nil }
         guard let text = value.asString, choices.contains(text) else {
@@ -75,6 +86,20 @@ struct Fields {
         guard let value = value(field) else { return nil }
         guard let object = value.asObject else { throw wrong(field, "an object", value) }
         return Fields(object, path: name(field))
+    }
+
+    /// The elements of a list, all of them objects.
+    func objects(_ field: String) throws(APIError) -> [Fields]? {
+        guard let list = try array(field) else { return nil }
+        var objects: [Fields] = []
+        for (index, item) in list.enumerated() {
+            let path = name("\(field)[\(index)]")
+            guard let object = item.asObject else {
+                throw .field(path, expected: "an object", found: item.summary)
+            }
+            objects.append(Fields(object, path: path))
+        }
+        return objects
     }
 
     /// Texts, given as one or as a list.

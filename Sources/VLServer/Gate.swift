@@ -72,9 +72,12 @@ struct Gate: HTTPResponder {
             spans.end(status: nil)
             throw error
         } catch {
-            response = refusal(APIError.wrapping(error), context)
+            response = refusal(APIError.wrapping(error), ErrorStyle(path: request.uri.path), context)
         }
-        if let id = HTTPField.Name("x-request-id") { response.headers[id] = context.requestID }
+        // The two interfaces' clients look for it under different names.
+        for name in ["x-request-id", "request-id"] {
+            if let id = HTTPField.Name(name) { response.headers[id] = context.requestID }
+        }
         if let sniff = HTTPField.Name("X-Content-Type-Options") { response.headers[sniff] = "nosniff" }
         addOrigin(request, &response)
         let status = response.status.code
@@ -205,8 +208,11 @@ struct Gate: HTTPResponder {
 
     /// A page of the web whose name points to this machine must not speak to a server that listens for this machine.
     private func checkHost(_ request: Request) throws(APIError) {
-        guard let authority = request.head.authority, !authority.isEmpty else {
-            throw APIError(400, "expected a header 'Host'", code: "invalid_host")
+        // The HTTP library takes the first one for the request's authority, and leaves others among the fields.
+        guard let authority = request.head.authority, !authority.isEmpty,
+            !request.headers.contains(where: { $0.name.canonicalName == "host" })
+        else {
+            throw APIError(400, "expected one header 'Host'", code: "invalid_host")
         }
         guard settings.isLoopback else { return }
         let name = Self.name(authority)
@@ -238,15 +244,19 @@ struct Gate: HTTPResponder {
         response.headers[.vary] = "Origin"
         if request.method == .options {
             response.headers[.accessControlAllowMethods] = "GET, POST, OPTIONS"
-            response.headers[.accessControlAllowHeaders] = "authorization, content-type, x-api-key"
+            response.headers[.accessControlAllowHeaders] =
+                "authorization, content-type, x-api-key, anthropic-version, anthropic-beta"
             response.headers[.accessControlMaxAge] = "600"
         }
     }
 
     // MARK: Refusals
 
-    private func refusal(_ error: APIError, _ context: GateContext) -> Response {
-        var response = Service.json(error.json, status: error.status)
+    private func refusal(_ error: APIError, _ style: ErrorStyle, _ context: GateContext) -> Response {
+        var response = Service.json(
+            style.json(error, requestID: context.requestID),
+            status: error.status
+        )
         if let seconds = error.retryAfter { response.headers[.retryAfter] = "\(seconds)" }
         if let allow = error.allow { response.headers[.allow] = allow }
         guard error.closes else { return response }
@@ -278,6 +288,9 @@ final class Mutexed<Value: Sendable>: Sendable {
 enum Route: String, CaseIterable {
     case chat = "POST /v1/chat/completions"
     case completions = "POST /v1/completions"
+    case messages = "POST /v1/messages"
+    case countTokens = "POST /v1/messages/count_tokens"
+    case responses = "POST /v1/responses"
     case models = "GET /v1/models"
     case model = "GET /v1/models/*"
     case plan = "POST /v1/plan"
@@ -286,6 +299,7 @@ enum Route: String, CaseIterable {
     case tokenizerInfo = "GET /tokenizer_info"
     case health = "GET /health"
     case metrics = "GET /metrics"
+    case openAPI = "GET /openapi.json"
     case page = "GET /"
     case assets = "GET /assets/*"
 
@@ -293,7 +307,8 @@ enum Route: String, CaseIterable {
     var path: String { String(rawValue.drop { $0 != "/" }) }
     /// Whether it is a file of the web page, which tells nothing itself; what it asks for is asked with a key.
     var isPage: Bool { self == .page || self == .assets }
-    var needsKey: Bool { self != .health && !isPage }
+    /// Whether it is shut to those without a key; what the service is like may be known to everybody.
+    var needsKey: Bool { self != .health && self != .openAPI && !isPage }
 
     func matches(_ wanted: String) -> Bool {
         let path = path

@@ -90,6 +90,7 @@ final class Lobby: Sendable {
             }
             return try WebPage.response(request.uri.path, request)
         }
+        if route == .openAPI { return Service.json(try ServiceDescription.json(settings)) }
         if let early = early(route) { return early }
         return try await service().answer(route, request, context)
     }

@@ -38,9 +38,8 @@ enum PictureAddress {
         throw APIError(
             400,
             isWeb
-                ? "image_url: expected a data: URL, found a web address, which this server does not fetch"
-                : "image_url: expected a data: URL",
-            param: "messages",
+                ? "image: expected a data: URL, found a web address, which this server does not fetch"
+                : "image: expected a data: URL",
             code: isWeb ? "image_url_not_allowed" : "invalid_image_url"
         )
     }
@@ -48,7 +47,7 @@ enum PictureAddress {
     /// The bytes of a file below the folder; links and `..` may not lead out of it.
     private static func file(_ url: String, _ settings: ServerSettings) throws(DeepSeekVLError) -> [UInt8] {
         func refused(_ text: String) -> DeepSeekVLError {
-            .image(name: "image", description: "image_url: \(text)")
+            .image(name: "image", description: "image: \(text)")
         }
         guard let folder = settings.fileFolder, let root = real(folder) else {
             throw refused("expected a data: URL, found a file: URL, and this server has no folder for these")

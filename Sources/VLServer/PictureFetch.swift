@@ -25,14 +25,13 @@ struct PictureFetch: Sendable {
     static func refused() -> APIError {
         APIError(
             400,
-            "image_url: expected a data: URL, or a web address on a host that this server may ask",
-            param: "messages",
+            "image: expected a data: URL, or a web address on a host that this server may ask",
             code: "image_url_not_allowed"
         )
     }
 
     static func failed(_ text: String) -> APIError {
-        APIError(400, "image_url: \(text)", param: "messages", code: "image_fetch_failed")
+        APIError(400, "image: \(text)", code: "image_fetch_failed")
     }
 
     /// The bytes at a web address.

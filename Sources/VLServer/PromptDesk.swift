@@ -10,22 +10,6 @@ import VLText
 import Tracing
 #endif
 
-/// A message of a conversation as clients send it.
-struct ChatTurn: Sendable {
-    enum Role: Sendable {
-        case system, user, assistant
-    }
-
-    enum Part: Sendable {
-        case text(String)
-        /// A picture's address and how closely it is looked at.
-        case picture(url: String, tiling: TilingRule)
-    }
-
-    var role: Role
-    var parts: [Part]
-}
-
 /// What a picture is drawn on, so that boxes have pixels; the picture itself is not kept.
 struct Frame: Sendable {
     /// Of the upright picture, which is what the model sees.
@@ -105,10 +89,17 @@ package final class PromptDesk: Sendable {
     // MARK: Conversations
 
     /// The prompt of a conversation.
-    func prompt(_ turns: [ChatTurn]) async throws -> DeskPrompt {
-        try await spanned("prompt") { [self] in
-            let fetched = try await fetch(turns)
-            return try await perform { [self] () throws(APIError) in try build(turns, fetched) }
+    ///
+    /// - Parameter source: the field that the conversation came in.
+    func prompt(_ turns: [ChatTurn], source: String = "messages") async throws -> DeskPrompt {
+        do {
+            return try await spanned("prompt") { [self] in
+                let fetched = try await fetch(turns)
+                return try await perform { [self] () throws(APIError) in try build(turns, fetched) }
+            }
+        } catch var error as APIError {
+            error.param = error.param ?? source
+            throw error
         }
     }
 
@@ -152,7 +143,7 @@ package final class PromptDesk: Sendable {
         do throws(PromptError) {
             try processor.check(messages)
         } catch {
-            throw APIError(400, error.description, param: "messages")
+            throw APIError(400, error.description)
         }
         var images: [PreparedImage] = []
         var frames: [Frame] = []
@@ -160,7 +151,7 @@ package final class PromptDesk: Sendable {
             if case .picture(let url, let tiling) = part { (url, tiling) } else { nil }
         }
         if !wanted.isEmpty, loaded.vision == nil {
-            throw APIError(400, "messages: expected no images, since the model sees none", param: "messages")
+            throw APIError(400, "expected no images, since the model sees none")
         }
         for (url, tiling) in wanted {
             let decoded = try PictureAddress.read(url, settings, fetched: fetched).decoded
@@ -183,7 +174,7 @@ package final class PromptDesk: Sendable {
         do throws(PromptError) {
             return DeskPrompt(prompt: try processor.prompt(messages, images: images), frames: frames)
         } catch {
-            throw APIError(400, error.description, param: "messages")
+            throw APIError(400, error.description)
         }
     }
 
@@ -219,6 +210,39 @@ package final class PromptDesk: Sendable {
             case .picture: processor.imageTag ?? ""
             }
         }.joined(separator: "\n")
+    }
+
+    /// Tokens that an answer may have: what was asked for, or what the server and the context allow.
+    ///
+    /// - Parameters:
+    ///   - param: the field that asked.
+    ///   - source: the field that the prompt came in.
+    func maxTokens(
+        _ asked: Int?,
+        promptTokens: Int,
+        param: String = "max_tokens",
+        source: String
+    ) throws(APIError) -> Int {
+        let room = context - promptTokens
+        guard room > 0 || asked == 0 && room == 0 else {
+            throw APIError(
+                400,
+                "\(source): expected at most \(context - 1) tokens (the context is \(context)), found \(promptTokens)",
+                param: source,
+                code: "context_length_exceeded"
+            )
+        }
+        guard let asked else { return min(room, settings.defaultMaxTokens) }
+        guard asked <= room else {
+            throw APIError(
+                400,
+                "\(param): expected at most \(room) tokens besides the prompt's \(promptTokens) "
+                    + "(the context is \(context)), found \(asked)",
+                param: param,
+                code: "context_length_exceeded"
+            )
+        }
+        return asked
     }
 
     // MARK: Plain texts

@@ -12,8 +12,8 @@ struct SamplingBody: Sendable {
     var includesUsage = false
     var includesProgress = false
 
-    /// - Parameter limits: of the model and the server.
-    init(_ fields: Fields, _ desk: PromptDesk, mostStops: Int) throws(APIError) {
+    /// What all endpoints name alike.
+    init(_ fields: Fields, _ desk: PromptDesk) throws(APIError) {
         let settings = desk.settings
         sampling.temperature = Float(
             try fields.double("temperature", 0...2) ?? settings.defaultTemperature
@@ -32,10 +32,15 @@ struct SamplingBody: Sendable {
             sampling.seed = UInt64.random(in: 0...UInt64.max)
         }
         sampling.logitBias = try Self.biases(fields, desk.vocabularySize)
-        choices = try fields.int("n", 1...16) ?? 1
-        stop = try fields.strings("stop", most: mostStops)
         priority = try fields.int("priority", -100...100) ?? 0
         isStreamed = try fields.bool("stream") ?? false
+    }
+
+    /// What OpenAI's chats and completions say besides.
+    init(openAI fields: Fields, _ desk: PromptDesk, mostStops: Int) throws(APIError) {
+        try self.init(fields, desk)
+        choices = try fields.int("n", 1...16) ?? 1
+        stop = try fields.strings("stop", most: mostStops)
         if let options = try fields.fields("stream_options") {
             guard isStreamed else {
                 throw .field("stream_options", expected: "it only with stream: true", found: "stream: false")

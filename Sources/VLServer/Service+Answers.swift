@@ -12,36 +12,68 @@ extension Service {
     // MARK: Endpoints
 
     func chat(_ fields: Fields, _ context: GateContext) async throws -> Response {
-        let body = try ChatBody(fields, desk)
-        let constraint = try await self.constraint(body.form)
-        let prompt = try await desk.prompt(body.turns)
-        let maxTokens = try desk.maxTokens(body.maxTokens, promptTokens: prompt.prompt.ids.count)
-        let stop =
-            body.sampling.stop + desk.loaded.processor.chatStops.filter { !body.sampling.stop.contains($0) }
+        let request = try ChatBody.request(fields, desk)
+        return try await converse(request, context) { prompt, id in
+            ChatAnswer(request, prompt, id: id, created: now, model)
+        }
+    }
+
+    func message(_ fields: Fields, _ context: GateContext) async throws -> Response {
+        let request = try MessagesBody.request(fields, desk)
+        return try await converse(request, context) { prompt, id in
+            MessagesAnswer(request, prompt, id: id, model)
+        }
+    }
+
+    func response(_ fields: Fields, _ context: GateContext) async throws -> Response {
+        let body = try ResponsesBody(fields, desk)
+        return try await converse(body.request, context) { prompt, id in
+            ResponsesAnswer(body, prompt, id: id, created: now, model)
+        }
+    }
+
+    /// Has a conversation answered, whatever form asked for it.
+    ///
+    /// - Parameter builder: makes what words the answer, from the prompt and a random name.
+    private func converse(
+        _ request: ChatRequest,
+        _ context: GateContext,
+        _ builder: (DeskPrompt, String) -> some AnswerBuilder
+    ) async throws -> Response {
+        let constraint = try await self.constraint(request)
+        let prompt = try await desk.prompt(request.turns, source: request.source)
+        let maxTokens = try desk.maxTokens(
+            request.maxTokens,
+            promptTokens: prompt.prompt.ids.count,
+            param: request.maxTokensField,
+            source: request.source
+        )
+        let sampling = request.sampling
+        let stop = sampling.stop + desk.loaded.processor.chatStops.filter { !sampling.stop.contains($0) }
         // Pictures are hashed once, not for each choice.
         let first = BatchRequest(prompt.prompt, GenerationOptions(), salt: keys.salt(context.key))
-        let requests = (0..<body.sampling.choices).map { choice in
-            var batch = self.batch(first, body.sampling, maxTokens: maxTokens, choice: choice)
-            batch.options.bestTokens = body.bestTokens
+        let requests = (0..<sampling.choices).map { choice in
+            var batch = self.batch(first, sampling, maxTokens: maxTokens, choice: choice)
+            batch.options.bestTokens = request.bestTokens
             batch.options.constraint = constraint
             return ServedRequest(batch, stop: stop)
         }
-        let answer = ChatAnswer(body, prompt, id: Self.randomID(), created: now, model)
+        let answer = builder(prompt, Self.randomID())
         let answers = engine.answers(requests, sharesPrompt: true)
-        return try await respond(answers, answer, isStreamed: body.sampling.isStreamed, context)
+        return try await respond(answers, answer, isStreamed: sampling.isStreamed, context)
     }
 
-    /// The constraint of a form, made where it holds up no connection.
-    private func constraint(_ form: AnswerForm) async throws -> TokenConstraint? {
+    /// The constraint of an answer's form, made where it holds up no connection.
+    private func constraint(_ request: ChatRequest) async throws -> TokenConstraint? {
         let constraints = engine.constraints
         return try await desk.perform { () throws(APIError) in
             do throws(GrammarError) {
-                return try constraints.constraint(form)
+                return try constraints.constraint(request.form)
             } catch {
                 throw APIError(
                     400,
-                    "response_format: \(error.description)",
-                    param: "response_format",
+                    "\(request.formField): \(error.description)",
+                    param: request.formField,
                     code: "invalid_schema"
                 )
             }
@@ -66,7 +98,11 @@ extension Service {
         var requests: [ServedRequest] = []
         for prompt in prompts {
             let asked = body.maxTokens
-            let maxTokens = try desk.maxTokens(asked, promptTokens: prompt.prompt.ids.count)
+            let maxTokens = try desk.maxTokens(
+                asked,
+                promptTokens: prompt.prompt.ids.count,
+                source: "prompt"
+            )
             let first = BatchRequest(prompt.prompt, GenerationOptions(), salt: keys.salt(context.key))
             for choice in 0..<body.sampling.choices {
                 var batch = self.batch(first, body.sampling, maxTokens: maxTokens, choice: choice)
@@ -176,15 +212,20 @@ struct EventStream<Builder: AnswerBuilder>: Sendable {
             for try await item in items() {
                 switch item {
                 case .event(let index, let event): try await send(builder.take(index, event), to: &writer)
-                case .silence: try await write(Array(": ping\n\n".utf8), to: &writer)
+                case .silence:
+                    if let ping = builder.ping {
+                        try await send([ping], to: &writer)
+                    } else {
+                        try await write(Array(": ping\n\n".utf8), to: &writer)
+                    }
                 }
             }
-            if let usage = builder.usageChunk { try await send([usage], to: &writer) }
-            try await write(Array("data: [DONE]\n\n".utf8), to: &writer)
+            try await send(builder.ending, to: &writer)
+            if builder.framing == .data { try await write(Array("data: [DONE]\n\n".utf8), to: &writer) }
         } catch let error as APIError {
-            try await send([error.json], to: &writer)
+            try await send(builder.failure(error), to: &writer)
         } catch is CancellationError {
-            try await send([APIError.wrapping(CancellationError()).json], to: &writer)
+            try await send(builder.failure(APIError.wrapping(CancellationError())), to: &writer)
         }
         try await writer.finish(nil)
     }
@@ -193,6 +234,9 @@ struct EventStream<Builder: AnswerBuilder>: Sendable {
         guard !chunks.isEmpty else { return }
         var bytes: [UInt8] = []
         for chunk in chunks {
+            if builder.framing == .named, let name = chunk["type"]?.asString {
+                bytes += "event: \(name)\n".utf8
+            }
             bytes += "data: ".utf8
             bytes += JSONWriter.encode(chunk)
             bytes += "\n\n".utf8

@@ -71,8 +71,9 @@ struct Service: Sendable {
     func answer(_ route: Route, _ request: Request, _ context: GateContext) async throws -> Response {
         switch route {
         case .health: return health()
-        // The gate has answered these, for there may be no model yet.
-        case .page, .assets: throw APIError(404, "there is nothing at this path", code: "unknown_url")
+        // The lobby has answered these, for there may be no model yet.
+        case .page, .assets, .openAPI:
+            throw APIError(404, "there is nothing at this path", code: "unknown_url")
         case .metrics:
             let page = metrics.text(engine.statistics, model: model.name)
             return Self.text(Array(page.utf8), "text/plain; version=0.0.4; charset=utf-8")
@@ -89,6 +90,9 @@ struct Service: Sendable {
         case .detokenize: return try detokenize(try await fields(request, context))
         case .plan: return try await plan(try await fields(request, context))
         case .chat: return try await chat(try await work(request, context), context)
+        case .messages: return try await message(try await work(request, context), context)
+        case .countTokens: return try await countTokens(try await work(request, context))
+        case .responses: return try await response(try await work(request, context), context)
         case .completions: return try await complete(try await work(request, context), context)
         }
     }
@@ -148,9 +152,12 @@ struct Service: Sendable {
     }
 
     private func tokenize(_ fields: Fields) async throws -> Response {
+        let addsBegin = try fields.bool("add_special_tokens") ?? true
         let ids: [Int32]
         if let text = try fields.string("prompt") {
-            let addsBegin = try fields.bool("add_special_tokens") ?? true
+            guard fields.value("messages") == nil else {
+                throw APIError.field("messages", expected: "it without a prompt", found: "both")
+            }
             ids = try await desk.tokenize(text, addsBegin: addsBegin)
         } else {
             ids = try await desk.tokenize(try ChatBody.turns(fields, desk))
@@ -166,6 +173,12 @@ struct Service: Sendable {
         return Self.json(.object(answer))
     }
 
+    /// Tokens of a conversation in Anthropic's form.
+    private func countTokens(_ fields: Fields) async throws -> Response {
+        let ids = try await desk.tokenize(try MessagesBody.turns(fields, desk))
+        return Self.json(["input_tokens": .integer(Int64(ids.count))])
+    }
+
     private func detokenize(_ fields: Fields) throws(APIError) -> Response {
         guard let list = fields.value("tokens") else {
             throw .field("tokens", expected: "a list of token ids", found: "none")
@@ -176,12 +189,15 @@ struct Service: Sendable {
 
     /// What a conversation would cost; nothing is computed.
     private func plan(_ fields: Fields) async throws -> Response {
-        let body = try ChatBody(fields, desk)
-        let prompt = try await desk.prompt(body.turns)
+        let request = try ChatBody.request(fields, desk)
+        let prompt = try await desk.prompt(request.turns)
         let count = prompt.prompt.ids.count
         let room = max(0, desk.context - count)
-        let answer = min(room, body.maxTokens ?? settings.defaultMaxTokens)
+        let answer = min(room, request.maxTokens ?? settings.defaultMaxTokens)
         let blocks = (count + answer + KVCache.blockPositions - 1) / KVCache.blockPositions
+        // Further answers share the whole blocks of the prompt; its last token is computed for each.
+        let shared = engine.options.sharesPrefixes ? max(0, count - 1) / KVCache.blockPositions : 0
+        let choices = request.sampling.choices
         let statistics = engine.statistics.batch
         return Self.json([
             "object": "plan", "model": .string(model.name),
@@ -198,11 +214,11 @@ struct Service: Sendable {
                 }
             ),
             "context": .integer(Int64(desk.context)), "context_left": .integer(Int64(room)),
-            "max_tokens": .integer(Int64(answer)),
-            "cache_bytes": .integer(Int64(blocks * engine.blockBytes)),
+            "n": .integer(Int64(choices)), "max_tokens": .integer(Int64(answer)),
+            "cache_bytes": .integer(Int64((blocks + (choices - 1) * (blocks - shared)) * engine.blockBytes)),
             "cache_budget_bytes": .integer(Int64(statistics.blockLimit * statistics.blockBytes)),
             "fits": .bool(
-                room > 0 && blocks <= statistics.blockLimit && (body.maxTokens ?? 0) <= room
+                room > 0 && blocks <= statistics.blockLimit && (request.maxTokens ?? 0) <= room
             ),
         ])
     }

@@ -3,6 +3,9 @@ import VLEngine
 import VLJSON
 import VLText
 
+/// A token, and what is known of its probability.
+typealias ReportedToken = (id: Int32, score: GeneratedToken?)
+
 /// Probabilities of tokens in the forms of OpenAI's two endpoints.
 struct TokenReports {
     let tokenizer: Tokenizer
@@ -38,7 +41,7 @@ struct TokenReports {
     /// - Parameters:
     ///   - tokens: with their probabilities, nil for a prompt's first one, which nothing precedes.
     ///   - offset: characters before the first one.
-    func lists(_ tokens: [(id: Int32, score: GeneratedToken?)], offset: Int = 0) -> JSONValue {
+    func lists(_ tokens: [ReportedToken], offset: Int = 0) -> JSONValue {
         var texts: [JSONValue] = []
         var values: [JSONValue] = []
         var tops: [JSONValue] = []
@@ -72,16 +75,6 @@ extension FinishReason {
         case .cancelled: nil
         }
     }
-}
-
-/// What builds the answer of an endpoint from what happens.
-protocol AnswerBuilder: Sendable {
-    /// Notes what happened, and gives the chunks of a stream that say so.
-    mutating func take(_ index: Int, _ event: ServedEvent) throws(APIError) -> [JSONValue]
-    /// The last chunk of a stream that reports its usage.
-    var usageChunk: JSONValue? { get }
-    /// The whole answer.
-    var json: JSONValue { get }
 }
 
 /// Tokens of a request and its answers.

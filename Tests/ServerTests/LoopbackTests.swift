@@ -99,6 +99,28 @@ final class Loopback: Sendable {
         let body = try #require(answer.range(of: "\r\n\r\n")).upperBound
         return try JSONValue(parsing: Array(answer[body...].utf8))
     }
+
+    /// The events of a stream; the names of those that have one are their types.
+    func events(_ request: String) async throws -> [JSONValue] {
+        var events: [JSONValue] = []
+        var name: Substring?
+        for line in await raw(request).split(whereSeparator: \.isNewline) {
+            if line.hasPrefix("event: ") { name = line.dropFirst("event: ".count) }
+            guard line.hasPrefix("data: {") else { continue }
+            let event = try JSONValue(parsing: Array(line.dropFirst("data: ".count).utf8))
+            if let name { #expect(event["type"]?.asString == String(name)) }
+            name = nil
+            events.append(event)
+        }
+        return events
+    }
+
+    /// A picture of the examples, in base64.
+    static func picture(_ name: String) throws -> String {
+        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../..")
+        return try Data(contentsOf: root.appendingPathComponent("Examples").appendingPathComponent(name))
+            .base64EncodedString()
+    }
 }
 
 @Suite("The server through a socket", .serialized)
@@ -143,6 +165,66 @@ struct LoopbackTests {
         }
     }
 
+    @Test(
+        "streams an echoed prompt with its scores: together the chunks are the whole answer",
+        arguments: [1, 0]
+    )
+    func echoedStream(maxTokens: Int) async throws {
+        let server = try await Loopback()
+        defer { server.end() }
+        let body =
+            #""model":"m","prompt":["one two","three"],"n":2,"max_tokens":\#(maxTokens),"logprobs":2,"#
+            + #""echo":true,"temperature":0"#
+        let whole = try await server.json(Loopback.post("/v1/completions", "{\(body)}"))
+        let chunks = try await server.events(Loopback.post("/v1/completions", "{\(body),\"stream\":true}"))
+        let choices = try #require(whole["choices"]?.asArray)
+        #expect(choices.count == 4)
+        for choice in choices {
+            let own = chunks.compactMap { $0["choices"]?.asArray?.first }.filter {
+                $0["index"] == choice["index"]
+            }
+            #expect(own.compactMap { $0["text"]?.asString }.joined() == choice["text"]?.asString)
+            for list in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
+                let joined = own.flatMap { $0["logprobs"]?[list]?.asArray ?? [] }
+                #expect(.array(joined) == choice["logprobs"]?[list], "\(list)")
+            }
+            #expect(own.last?["finish_reason"] == choice["finish_reason"])
+        }
+    }
+
+    @Test("plans n answers as one prompt and n ends")
+    func plan() async throws {
+        let server = try await Loopback()
+        defer { server.end() }
+        let text = String(repeating: "one two three ", count: 60)
+        func cost(_ n: Int) async throws -> JSONValue {
+            let body =
+                #"{"n":\#(n),"max_tokens":100,"messages":[{"role":"user","content":"\#(text)"}]}"#
+            return try await server.json(Loopback.post("/v1/plan", body))
+        }
+        let one = try await cost(1)
+        let three = try await cost(3)
+        let tokens = try #require(one["prompt_tokens"]?.asInt)
+        #expect(tokens > 64 && three["n"]?.asInt == 3)
+        let blocks = (tokens + 100 + 63) / 64
+        let ends = blocks - (tokens - 1) / 64
+        #expect(one["cache_bytes"]?.asInt == blocks * server.engine.blockBytes)
+        #expect(three["cache_bytes"]?.asInt == (blocks + 2 * ends) * server.engine.blockBytes)
+    }
+
+    @Test("refuses a request with two hosts, or with none")
+    func hosts() async throws {
+        let server = try await Loopback()
+        defer { server.end() }
+        #expect(await server.raw(Loopback.get("/health")).hasPrefix("HTTP/1.1 200"))
+        for second in ["localhost", "evil.example"] {
+            let answer = await server.raw(Loopback.get("/health", "Host: \(second)\r\n"))
+            #expect(answer.hasPrefix("HTTP/1.1 400") && answer.contains("invalid_host"))
+        }
+        let none = await server.raw("GET /health HTTP/1.1\r\nConnection: close\r\n\r\n")
+        #expect(none.hasPrefix("HTTP/1.1 400"))
+    }
+
     @Test("opens to a known key only, but for /health")
     func keys() async throws {
         let server = try await Loopback { $0.keys = ["secret"] }
@@ -160,7 +242,11 @@ struct LoopbackTests {
                 )
             )
         }
-        for path in ["/v1/chat/completions", "/v1/completions", "/v1/plan", "/tokenize", "/detokenize"] {
+        let paths = [
+            "/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/messages/count_tokens",
+            "/v1/responses", "/v1/plan", "/tokenize", "/detokenize",
+        ]
+        for path in paths {
             #expect(await server.raw(Loopback.post(path, "{}")).hasPrefix("HTTP/1.1 401"))
         }
         #expect(await server.raw(Loopback.get("/health")).hasPrefix("HTTP/1.1 200"))

@@ -89,9 +89,7 @@ struct WebPageTests {
     func progress() async throws {
         let server = try await Loopback()
         defer { server.end() }
-        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../..")
-        let picture = try Data(contentsOf: root.appendingPathComponent("Examples/shapes.png"))
-            .base64EncodedString()
+        let picture = try Loopback.picture("shapes.png")
         func body(_ options: String) -> String {
             #"{"model":"m","stream":true,"max_tokens":2,"stream_options":{\#(options)},"messages":[{"role":"user","#
                 + #""content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,\#(picture)"}},"#

@@ -7,39 +7,23 @@
 Starts the server itself, on a port that the system chooses. Exit status 1 if anything is not as it should be.
 """
 
-import argparse
-import base64
 import json
-import subprocess
-import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+import official
 import openai
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def check(what, holds):
-    print(("ok      " if holds else "FAILED  ") + what)
-    return holds
 
 
 def picture(name):
-    data = base64.b64encode((ROOT / "Examples" / name).read_bytes()).decode()
-    return {"type": "image_url", "image_url": {"url": "data:image/png;base64," + data}}
+    return {"type": "image_url", "image_url": {"url": "data:image/png;base64," + official.picture(name)}}
 
 
 def refused(call, kind, code):
-    try:
-        call()
-    except kind as error:
-        return error.code == code and error.response.headers.get("x-request-id", "").startswith("req_")
-    return False
+    error = official.refused(call, kind)
+    return error is not None and error.code == code
 
 
-def checks(client, strange):
+def checks(client, strange, lenient):
     chat = client.chat.completions.create
     ask = [{"role": "user", "content": "How many shapes are there?"}]
     seen = [{"role": "user", "content": [picture("shapes.png"), {"type": "text", "text": "Where is the red ring?"}]}]
@@ -113,6 +97,10 @@ def checks(client, strange):
     # Without logprobs: the first echoed token has the value null, as OpenAI sends it, which the strict client refuses.
     score = client.completions.create(model="m", prompt=[[5, 6, 7]], max_tokens=1, echo=True, temperature=0)
     yield "completions echo and take token ids", score.choices[0].text.startswith("#$%")
+    # Chunks before the last have a null as reason, as OpenAI sends it, which the strict client refuses.
+    stream = lenient.completions.create(model="m", prompt="one", max_tokens=4, echo=True, temperature=0, stream=True)
+    texts = [chunk.choices[0].text for chunk in stream]
+    yield "also in streams", texts[0] == "one" and len(texts) > 1
 
     with ThreadPoolExecutor(16) as pool:
         texts = list(pool.map(lambda i: chat(messages=ask, temperature=0.7, seed=5, **common), range(16)))
@@ -137,32 +125,98 @@ def checks(client, strange):
     )
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", default=".build/release/deepseek-vl", help="the program (%(default)s)")
-    options = parser.parse_args()
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as keys:
-        keys.write("key-of-the-check\n")
-        keys.flush()
-        command = [options.binary, "serve", "--port", "0", "--api-keys", keys.name, "--served-model-name", "m"]
-        command += ["--model", str(ROOT / "Models" / "shapes-vl2"), "--log-level", "error", "--cache-memory", "64"]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            address = server.stdout.readline().split()[-1]
+def responses(client):
+    create = client.responses.create
+    common = {"model": "m", "max_output_tokens": 40}
+    ask = "How many shapes are there?"
 
-            def client(key):
-                return openai.OpenAI(
-                    base_url=address + "/v1", api_key=key, max_retries=0, _strict_response_validation=True
-                )
+    whole = create(input=ask, temperature=0.7, extra_body={"seed": 5}, **common)
+    chat = client.chat.completions.create(
+        model="m", max_tokens=40, temperature=0.7, seed=5, messages=[{"role": "user", "content": ask}]
+    )
+    yield "a response is what a chat answers", (
+        bool(whole.output_text) and whole.output_text == chat.choices[0].message.content
+    )
+    yield "with the same counts", (whole.usage.input_tokens, whole.usage.output_tokens) == (
+        chat.usage.prompt_tokens,
+        chat.usage.completion_tokens,
+    )
+    events = list(create(input=ask, temperature=0.7, extra_body={"seed": 5}, stream=True, **common))
+    yield "a stream's events are typed and numbered", [e.sequence_number for e in events] == list(range(len(events)))
+    joined = "".join(e.delta for e in events if e.type == "response.output_text.delta")
+    yield "a stream gives the same text, and the response at its end", (
+        joined == whole.output_text == events[-1].response.output_text
+        and events[-1].type == "response." + whole.status == "response." + events[-1].response.status
+    )
+    with client.responses.stream(input=ask, temperature=0, **common) as stream:
+        kinds = {event.type for event in stream}
+        yield "the client's own reader of streams gets a response", (
+            "response.output_text.done" in kinds and stream.get_final_response().output_text != ""
+        )
 
-            results = [check(*item) for item in checks(client("key-of-the-check"), client("another"))]
-        finally:
-            server.terminate()
-            status = server.wait(60)
-        results.append(check("the server ends with status 0", status == 0))
-    print(f"{sum(results)} of {len(results)} passed")
-    sys.exit(0 if results and all(results) else 1)
+    turns = [
+        {"role": "user", "content": [{"type": "input_text", "text": "How many rings?"}]},
+        whole.output[0].model_dump(exclude_unset=True),
+        {"role": "user", "content": "And crosses?"},
+    ]
+    again = create(input=turns, instructions="Be brief.", temperature=0, metadata={"a": "b"}, **common)
+    yield "a response's own output is input of the next one", bool(again.output_text) and again.metadata == {"a": "b"}
+
+    url = "data:image/png;base64," + official.picture("ring-and-cross.png")
+    where = [
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_image", "image_url": url, "detail": "auto"},
+                {"type": "input_text", "text": "Where is <|ref|>the purple ring<|/ref|>?"},
+            ],
+        }
+    ]
+    found = create(input=where, temperature=0, **common)
+    boxes = found.output[0].content[0].model_dump()["grounding"]
+    yield "a response has boxes", [(b["label"], b["box"]) for b in boxes] == [("the purple ring", [100, 200, 400, 920])]
+    warm = create(input=where, temperature=0, **common)
+    yield "its picture is kept for the next one", (
+        warm.usage.input_tokens_details.cached_tokens > 0 and warm.output_text == found.output_text
+    )
+
+    scored = create(input=ask, temperature=0, include=["message.output_text.logprobs"], top_logprobs=3, **common)
+    entries = scored.output[0].content[0].logprobs
+    yield "a response's tokens have their probabilities", (
+        len(entries) == scored.usage.output_tokens and all(len(e.top_logprobs) == 3 for e in entries)
+    )
+    schema = {
+        "type": "object",
+        "properties": {"colour": {"enum": ["red", "purple"]}},
+        "required": ["colour"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "name": "thing", "strict": True, "schema": schema}
+    shaped = create(input=where, text={"format": form}, **common)
+    yield "a response fits its schema", json.loads(shaped.output_text)["colour"] in ("red", "purple")
+    short = create(model="m", input=ask, max_output_tokens=1, temperature=0)
+    yield "a response that is cut says so", (
+        short.status == "incomplete" and short.incomplete_details.reason == "max_output_tokens"
+    )
+    for name, value in [
+        ("previous_response_id", "resp_1"),
+        ("store", True),
+        ("background", True),
+        ("tools", [{"type": "web_search"}]),
+        ("truncation", "auto"),
+    ]:
+        error = official.refused(lambda: create(input=ask, **{name: value}, **common), openai.BadRequestError)
+        yield f"{name} is refused by name", error is not None and (error.code, error.param) == ("unsupported", name)
+
+
+def all_checks(address):
+    def client(key, strict=True):
+        return openai.OpenAI(base_url=address + "/v1", api_key=key, max_retries=0, _strict_response_validation=strict)
+
+    known = client(official.KEY)
+    yield from checks(known, client("another"), client(official.KEY, strict=False))
+    yield from responses(known)
 
 
 if __name__ == "__main__":
-    main()
+    official.run(__doc__, all_checks)

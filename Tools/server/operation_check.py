@@ -9,7 +9,6 @@ is not as it should be.
 
 import argparse
 import base64
-import http.client
 import http.server
 import json
 import os
@@ -23,74 +22,7 @@ import threading
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-failures = 0
-
-
-def check(what, holds, found=""):
-    global failures
-    print(("ok      " if holds else "FAILED  ") + what + ("" if holds or not found else f" ({found})"), flush=True)
-    failures += not holds
-    return holds
-
-
-class Server:
-    """A running server; its log is kept."""
-
-    def __init__(self, binary, *arguments, environment=None):
-        self.log = tempfile.TemporaryFile("w+")
-        command = [binary, "serve", "--port", "0", "--served-model-name", "m", *arguments]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self.log, text=True, env={**os.environ, **(environment or {})}
-        )
-        line = self.process.stdout.readline()
-        if not line.startswith("listening at "):
-            self.process.wait()
-            sys.exit(f"FAILED  the server did not start with {arguments}: {self.text()}")
-        self.url = line.split()[-1]
-        self.port = int(self.url.rsplit(":", 1)[1])
-
-    def text(self):
-        self.log.seek(0)
-        return self.log.read()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.log.close()
-
-    def ask(self, method, path, body=None, headers=None, context=None, timeout=120):
-        """Status, headers and body of one request."""
-        if context:
-            connection = http.client.HTTPSConnection("localhost", self.port, timeout=timeout, context=context)
-        else:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        headers = dict(headers or {})
-        if body is not None and not isinstance(body, bytes):
-            body = json.dumps(body).encode()
-        if body is not None:
-            headers.setdefault("Content-Type", "application/json")
-        try:
-            connection.request(method, path, body=body, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, answer.headers, answer.read()
-        finally:
-            connection.close()
-
-    def raw(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=120)
-
-    def is_alive(self):
-        return self.ask("GET", "/health")[0] == 200
-
-    def metric(self, name):
-        for line in self.ask("GET", "/metrics")[2].decode().splitlines():
-            if line.startswith(f"deepseek_vl_{name}{{"):
-                return float(line.rsplit(" ", 1)[1])
-        return None
+from running import ROOT, Server, check, finish
 
 
 def chat(text="Count.", **fields):
@@ -532,6 +464,7 @@ def limits(binary):
             answer = status(body)
             fine = answer[0] == 400 and isinstance(json.loads(answer[2])["error"]["message"], str)
             check(f"{what}: 400 with an error object", fine and time.monotonic() - start < 20, answer[0])
+        other_forms(status)
         for what, data in [
             ("cut JSON", b'{"model":'),
             ("bytes that are no UTF-8", b'{"model":"\xff"}'),
@@ -542,7 +475,8 @@ def limits(binary):
             ("nothing", b""),
             ("a list", b"[]"),
         ]:
-            check(f"{what}: 400", status(data)[0] == 400)
+            for path in ["/v1/chat/completions", "/v1/messages", "/v1/messages/count_tokens", "/v1/responses"]:
+                check(f"{what}: 400 on {path}", status(data, path)[0] == 400)
         bomb = base64.b64encode(png_head(50_000, 50_000)).decode()
         start = time.monotonic()
         answer = status(chat([{"type": "image_url", "image_url": {"url": "data:image/png;base64," + bomb}}]))
@@ -551,6 +485,63 @@ def limits(binary):
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + b"".join(b"X-%d: y\r\n" % i for i in range(20000)))
         check("twenty thousand header fields are refused", b" 200 " not in drain(connection, 12))
         check("the server lives after all that", server.is_alive())
+
+
+def other_forms(status):
+    """What the bodies of messages and responses can have wrong."""
+    ask = [{"role": "user", "content": "a"}]
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
+    message = {"model": "m", "max_tokens": 2, "messages": ask}
+    item = {"type": "input_image", "image_url": "data:,"}
+    response = {"model": "m", "max_output_tokens": 2, "input": "a"}
+    for path, fields, cases in [
+        (
+            "/v1/messages",
+            message,
+            [
+                ("no limit of tokens", {"max_tokens": None}),
+                ("a limit beyond the context", {"max_tokens": 10**12}),
+                ("thousands of stop sequences", {"stop_sequences": ["x%d" % i for i in range(5000)]}),
+                ("an unknown role", {"messages": [{"role": "root", "content": "a"}]}),
+                ("an unknown block", {"messages": [{"role": "user", "content": [{"type": "x"}]}]}),
+                ("a block that is no object", {"messages": [{"role": "user", "content": [5]}]}),
+                ("a source of an unknown type", {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}),
+                ("a picture that is none", {"messages": [{"role": "user", "content": [picture]}]}),
+                ("a picture too many", {"messages": [{"role": "user", "content": [picture] * 33}]}),
+                ("a picture of the assistant", {"messages": ask + [{"role": "assistant", "content": [picture]}]}),
+                ("thousands of messages", {"messages": ask * 5000}),
+                ("a system of numbers", {"system": [1]}),
+                ("a prompt beyond the context", {"messages": [{"role": "user", "content": "a b c d " * 20000}]}),
+                ("a schema that is not served", {"output_config": {"format": {"type": "json_schema", "schema": {"not": {}}}}}),
+            ],
+        ),
+        (
+            "/v1/responses",
+            response,
+            [
+                ("no input", {"input": None}),
+                ("an input that is a number", {"input": 5}),
+                ("an unknown item", {"input": [{"type": "x"}]}),
+                ("an unknown role", {"input": [{"role": "root", "content": "a"}]}),
+                ("an unknown part", {"input": [{"role": "user", "content": [{"type": "x"}]}]}),
+                ("a picture too many", {"input": [{"role": "user", "content": [item] * 33}]}),
+                ("a picture that is none", {"input": [{"role": "user", "content": [item]}]}),
+                ("thousands of items", {"input": ask * 5000}),
+                ("a limit beyond the context", {"max_output_tokens": 10**12}),
+                ("thousands of labels", {"metadata": {str(i): "x" for i in range(5000)}}),
+                ("a prompt beyond the context", {"input": "a b c d " * 20000}),
+                ("a schema that is not served", {"text": {"format": {"type": "json_schema", "name": "n", "schema": {"not": {}}}}}),
+            ],
+        ),
+    ]:
+        check(f"{path}: the fields alone are served", status(fields, path)[0] == 200)
+        for what, wrong in cases:
+            start = time.monotonic()
+            answer = status({**fields, **wrong}, path)
+            error = json.loads(answer[2])
+            fine = answer[0] == 400 and isinstance(error["error"]["message"], str)
+            fine = fine and (error.get("type") == "error") == (path == "/v1/messages")
+            check(f"{path}: {what}: 400 with an error object", fine and time.monotonic() - start < 20, answer[0])
 
 
 def png_head(width, height):
@@ -717,7 +708,7 @@ def main():
         }
         for part in arguments.only.split(",") if arguments.only else parts:
             parts[part]()
-    sys.exit(1 if failures else 0)
+    finish()
 
 
 if __name__ == "__main__":

@@ -157,6 +157,7 @@ struct AnswerDesk {
                 .finished(
                     ServedEnd(
                         reason: reason,
+                        stopString: answer.text.stopString,
                         rest: rest,
                         isExpired: answer.isExpired,
                         boxes: parser.boxes,

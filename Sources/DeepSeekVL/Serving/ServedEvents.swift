@@ -44,6 +44,8 @@ package struct ServedAnswers: Sendable {
 /// How an answer ended.
 package struct ServedEnd: Sendable {
     package var reason: FinishReason
+    /// The stop string that cut the text; nil for none.
+    package var stopString: String?
     /// Text that was held back until now.
     package var rest: String
     /// Whether its time was over.

@@ -29,7 +29,8 @@ enum LogFormat: String, ExpressibleByArgument, CaseIterable {
 struct ServeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve",
-        abstract: "Answer requests over HTTP, as OpenAI's interface has them, with boxes as data.",
+        abstract:
+            "Answer requests over HTTP, as OpenAI's and Anthropic's interfaces have them, with boxes as data.",
         discussion: """
             Examples:
 
