@@ -138,7 +138,7 @@ struct SchedulerTests {
         arguments: [
             // Rows of the prompts, rows of the first step.
             ([100], [64]), ([10], [10]), ([100, 100], [64, 0]), ([100, 10], [54, 10]),
-            ([200, 100, 20], [32, 12, 20]), ([10, 200], [10, 54]), ([30, 40], [30, 34]),
+            ([200, 100, 20], [64, 44, 20]), ([10, 200], [10, 54]), ([30, 40], [30, 34]),
         ]
     )
     func shares(prompts: [Int], wanted: [Int]) throws {
@@ -154,7 +154,7 @@ struct SchedulerTests {
 
     @Test(
         "takes more rows the more prompts wait, up to four times as many",
-        arguments: [(1, 64), (3, 64), (4, 128), (7, 192), (8, 256), (20, 256)]
+        arguments: [(1, 64), (2, 64), (3, 128), (4, 128), (5, 192), (7, 256), (20, 256)]
     )
     func crowding(prompts: Int, wanted: Int) throws {
         var drive = Drive(blocks: 200) { $0.rows = 64 }

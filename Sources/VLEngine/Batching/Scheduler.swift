@@ -268,15 +268,15 @@ package struct Scheduler: Sendable {
     /// The next step: a token for each request that answers, and parts of prompts.
     ///
     /// Of the rows that are left one half is for the prompts in their order and one half for the shortest rests, so that neither
-    /// long nor short requests wait without end. Two prompts and more for each time that the limit is taken let a step be
-    /// larger.
+    /// long nor short requests wait without end. Every two prompts let a step take the limit once more, up to
+    /// `crowding` times.
     package func next() -> Step {
         var step = Step()
         step.decoding = running.filter(\.isDecoding).map(\.job.id)
         let prompts = running.filter { $0.isReady && $0.done < $0.job.promptRows }
             .sorted { ($0.job.priority, $1.order) > ($1.job.priority, $0.order) }
         guard !prompts.isEmpty else { return step }
-        let most = limits.rows * min(limits.crowding, max(1, prompts.count / 2))
+        let most = limits.rows * min(limits.crowding, (prompts.count + 1) / 2)
         // However many answers there are, prompts go on.
         let rows = max(most - step.decoding.count, limits.rows / 4, 1)
         var given = [Int](repeating: 0, count: prompts.count)
