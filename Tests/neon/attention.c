@@ -48,6 +48,7 @@ static void check_shape(const vl_kernels *k, const shape *c, int type) {
                       c->keys - c->tokens,
                       c->causal,
                       type,
+                      0,
                       0.3f};
     const int64_t tile = VL_ATTENTION_ROWS / c->heads > 0 ? VL_ATTENTION_ROWS / c->heads : 1;
     attend(k, c, &p, tile, c->heads, out[0]);
