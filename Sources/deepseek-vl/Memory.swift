@@ -1,3 +1,5 @@
+import VLFormats
+
 #if canImport(Glibc)
 import Glibc
 #elseif canImport(Musl)
@@ -24,14 +26,28 @@ enum Memory {
         #endif
     }
 
-    /// Memory that is free for use now, in bytes; nil if the system does not say.
+    /// Memory that could be used now, in bytes, what the system would give up of its cache of files included; nil if the
+    /// system does not say.
     static var availableBytes: Int? {
         #if os(Linux)
-        let pages = sysconf(Int32(_SC_AVPHYS_PAGES))
-        let size = sysconf(Int32(_SC_PAGESIZE))
-        return pages > 0 && size > 0 ? Int(pages) * Int(size) : nil
+        // Its size is told as none, so that it cannot be read as other files are.
+        guard let bytes = try? FileContents.first(4096, of: "/proc/meminfo") else { return nil }
+        return available(String(decoding: bytes, as: UTF8.self))
         #else
         return nil
         #endif
+    }
+
+    /// The bytes that a text like `/proc/meminfo` calls available.
+    static func available(_ text: String) -> Int? {
+        for line in text.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            guard words.count == 3, words[0] == "MemAvailable:", words[2] == "kB" else { continue }
+            return Int(words[1]).flatMap { kib in
+                let (bytes, isTooLarge) = kib.multipliedReportingOverflow(by: 1024)
+                return isTooLarge ? nil : bytes
+            }
+        }
+        return nil
     }
 }
