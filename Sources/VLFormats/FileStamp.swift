@@ -21,11 +21,7 @@ package struct FileStamp: Sendable, Equatable {
         var status = stat()
         guard stat(path, &status) == 0 else { throw .system(file: path, .status, code: errno) }
         size = Int(status.st_size)
-        #if canImport(Darwin)
-        let time = status.st_mtimespec
-        #else
-        let time = status.st_mtim
-        #endif
-        written = Int(time.tv_sec) &* 1_000_000_000 &+ Int(time.tv_nsec)
+        let time = status.modified
+        written = time.seconds &* 1_000_000_000 &+ time.nanoseconds
     }
 }

@@ -44,17 +44,7 @@ enum ChatBody {
     }
 
     private static func turn(_ fields: Fields) throws(APIError) -> ChatTurn {
-        let roles = ["system", "developer", "user", "assistant", "tool", "function"]
-        guard let name = try fields.choice("role", roles) else {
-            throw .field(fields.name("role"), expected: "a role", found: "none")
-        }
-        let role: ChatTurn.Role
-        switch name {
-        case "system", "developer": role = .system
-        case "user": role = .user
-        case "assistant": role = .assistant
-        default: throw .unsupported(fields.name("role"), "'\(name)'")
-        }
+        let role = try ChatTurn.role(fields, unsupported: ["tool", "function"])
         try fields.refuse("tool_calls", unless: { $0.asArray?.isEmpty == true })
         let parts = try ChatTurn.parts(fields, "content") { (item) throws(APIError) in try part(item, role) }
         return ChatTurn(role: role, parts: parts)

@@ -72,6 +72,25 @@ extension ChatTurn {
         return turns
     }
 
+    /// Reads a message's role.
+    ///
+    /// - Parameters:
+    ///   - system: names of the system's role.
+    ///   - unsupported: further names that a role may have, which are refused for what they are.
+    static func role(
+        _ fields: Fields,
+        system: [String] = ["system", "developer"],
+        unsupported: [String] = []
+    ) throws(APIError) -> Role {
+        switch try fields.choice("role", ["user", "assistant"] + system + unsupported) {
+        case nil: throw .field(fields.name("role"), expected: "a role", found: "none")
+        case "user": return .user
+        case "assistant": return .assistant
+        case let name? where system.contains(name): return .system
+        case let name?: throw .unsupported(fields.name("role"), "'\(name)'")
+        }
+    }
+
     /// Reads a text, or a list of parts that are objects.
     ///
     /// - Parameter read: reads one of them.

@@ -46,13 +46,7 @@ enum MessagesBody {
     }
 
     private static func turn(_ fields: Fields) throws(APIError) -> ChatTurn {
-        let role: ChatTurn.Role
-        switch try fields.choice("role", ["user", "assistant", "system"]) {
-        case "user": role = .user
-        case "assistant": role = .assistant
-        case "system": role = .system
-        default: throw .field(fields.name("role"), expected: "a role", found: "none")
-        }
+        let role = try ChatTurn.role(fields, system: ["system"])
         let parts = try ChatTurn.parts(fields, "content") { (item) throws(APIError) in try part(item, role) }
         return ChatTurn(role: role, parts: parts)
     }

@@ -111,13 +111,7 @@ struct ResponsesBody: Sendable {
         if let type = fields.value("type"), type != "message" {
             throw .unsupported(fields.name("type"), type.summary)
         }
-        let role: ChatTurn.Role
-        switch try fields.choice("role", ["user", "assistant", "system", "developer"]) {
-        case "user": role = .user
-        case "assistant": role = .assistant
-        case nil: throw .field(fields.name("role"), expected: "a role", found: "none")
-        default: role = .system
-        }
+        let role = try ChatTurn.role(fields)
         let parts = try ChatTurn.parts(fields, "content") { (item) throws(APIError) in try part(item, role) }
         return ChatTurn(role: role, parts: parts)
     }
