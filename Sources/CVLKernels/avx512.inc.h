@@ -4,6 +4,7 @@
 #define LANES 16
 #define NT_ROWS 6
 #define NT_COLUMNS 4
+#define NT_STREAM 2
 #define NN_ROWS 4
 #define NN_VECTORS 4
 
@@ -92,6 +93,8 @@ typedef __m512i vq;
 #define Q_ROWS 4
 #define Q_VECTORS 3
 #define Q_GROUPS 3
+#define Q_DIRECT 8
+#define Q_STREAM 12
 
 VF vq vq_load(const uint8_t *p) { return _mm512_loadu_si512(p); }
 VF vq vq_set(int32_t x) { return _mm512_set1_epi32(x); }

@@ -18,7 +18,8 @@ VF __m512bh load_pairs_part(const uint16_t *p, int64_t n) {
 }
 
 // As the float32 tiles, with a lane that sums pairs of neighbours; steps of 32 along the depth.
-INLINE void nt_bf16_bf16_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int nr) {
+INLINE void nt_bf16_bf16_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int nr,
+                              nt_ahead ahead) {
     vf acc[NT_ROWS][NT_COLUMNS];
     const uint16_t *a = (const uint16_t *)p->a + row * p->a_stride;
     const uint16_t *b = (const uint16_t *)p->b + column * p->b_stride;
@@ -26,12 +27,10 @@ INLINE void nt_bf16_bf16_tile(const vl_product *p, int64_t row, int64_t column, 
     int64_t k = 0;
     for (; k + BF16_LANES <= p->depth; k += BF16_LANES) {
         __m512bh av[NT_ROWS];
+        nt_fetch(&ahead);
         UNROLL for (int i = 0; i < mr; i++) av[i] = load_pairs(a + i * p->a_stride + k);
         UNROLL for (int j = 0; j < nr; j++) {
-            const uint16_t *bj = b + j * p->b_stride + k;
-            __m512bh bv = load_pairs(bj);
-            // The first tile of a block brings the next columns in while the others of the block run from the cache.
-            if (mr == NT_ROWS && row == 0) _mm_prefetch((const char *)(bj + nr * p->b_stride), _MM_HINT_T1);
+            __m512bh bv = load_pairs(b + j * p->b_stride + k);
             UNROLL for (int i = 0; i < mr; i++) acc[i][j] = _mm512_dpbf16_ps(acc[i][j], av[i], bv);
         }
     }
@@ -46,7 +45,7 @@ INLINE void nt_bf16_bf16_tile(const vl_product *p, int64_t row, int64_t column, 
     UNROLL for (int i = 0; i < mr; i++) store_sums(p, row + i, column, acc[i], nr);
 }
 
-NT_DRIVER(nt_bf16_bf16, sizeof(uint16_t))
+NT_DRIVER(nt_bf16_bf16, sizeof(uint16_t), BYTES_2, BF16_LANES)
 
 #include "dense.inc.h"
 #include "rounded.inc.h"

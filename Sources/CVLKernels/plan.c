@@ -1,31 +1,56 @@
 // How products and attention are cut into units of work. The cut never touches the order in which an output is summed.
+#include "vl_blocks.h"
 #include "vl_kernels.h"
 
 // Multiply-adds that make a unit worth handing to a thread: a few microseconds of work.
 enum { UNIT_WORK = 128 * 1024 };
 
+// Rows that count as few.
+enum { FEW_ROWS = 12 };
+
+// Columns that kernels of many rows take at a time (see quant.inc.h): three groups, or two of them.
+enum { PANEL = 48 };
+
 static int64_t ceiling(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+static int64_t product_work(const vl_product *p) { return p->rows * (p->depth > 0 ? p->depth : 1) * p->columns; }
+
+// Columns of a unit of few rows, which read the weights as a stream: the longer, the better.
+static int64_t stream_columns(const vl_product *p, int32_t threads) {
+    const int64_t columns = ceiling(UNIT_WORK * p->columns, product_work(p)), share = ceiling(p->columns, threads * 8);
+    // Packed weights come in groups of 16 columns.
+    return ceiling(columns > share ? columns : share, VL_GROUP_ROWS) * VL_GROUP_ROWS;
+}
+
+// Columns of a unit of many rows: as many panels as leave the threads least to wait for in the end. Larger units read the
+// rows less often and fetch more weights ahead, but they have no more than `share` multiply-adds, or two panels.
+static int64_t panel_columns(const vl_product *p, int64_t share, int32_t threads) {
+    const int64_t panels = ceiling(p->columns, PANEL), most = p->columns * share / product_work(p) / PANEL;
+    int64_t best = 1, least = INT64_MAX;
+    for (int64_t n = 1; n <= panels && (n <= most || n <= 2); n++) {
+        // In 32nds of a panel's time, one of which a unit takes besides.
+        const int64_t time = ceiling(ceiling(panels, n), threads) * (32 * n + 1);
+        if (time <= least) {
+            least = time;
+            best = n;
+        }
+    }
+    return best * PANEL;
+}
+
 int64_t vl_product_plan(const vl_product_jobs *jobs, int32_t threads) {
-    int64_t units = 0;
+    int64_t units = 0, work = 0;
+    for (int64_t i = 0; i < jobs->count; i++) work += product_work(&jobs->jobs[i].product);
+    // Several units a thread even out unequal speed.
+    const int64_t share = work / (threads * 8);
     for (int64_t i = 0; i < jobs->count; i++) {
         vl_product_job *job = &jobs->jobs[i];
         const vl_product *p = &job->product;
         job->first_unit = units;
-        if (p->rows == 0 || p->columns == 0) {
-            job->unit_columns = 1;
-            continue;
-        }
-        // Several units a thread even out unequal speed; more than needed would read the rows too often.
-        const int64_t per_column = p->rows * (p->depth > 0 ? p->depth : 1);
-        int64_t columns = ceiling(UNIT_WORK, per_column);
-        const int64_t share = ceiling(p->columns, (int64_t)threads * 8);
-        if (columns < share) columns = share;
-        if (columns > 96 && p->rows > 1) columns = 96;
-        // Packed weights come in groups of 16 columns.
-        columns = ceiling(columns, 16) * 16;
-        job->unit_columns = columns;
-        units += ceiling(p->columns, columns);
+        job->unit_columns = 1;
+        if (p->rows == 0 || p->columns == 0) continue;
+        job->unit_columns = p->rows > FEW_ROWS ? panel_columns(p, share, threads) : stream_columns(p, threads);
+        units += ceiling(p->columns, job->unit_columns);
     }
     return units;
 }

@@ -13,21 +13,28 @@
 //   vq_bytes(p) vq_signed(p)       LANES bytes as floats, LANES signed bytes as 32-bit integers
 //   Q_ROWS Q_VECTORS               tile of the panel product, in rows and vectors
 //   Q_GROUPS                       groups of 16 rows in a panel; a multiple of the tile
-//   Q_DIRECT_PARTS                 vectors of a group that the direct form takes at a time, if more than one
+//   Q_DIRECT                       rows that the direct form takes at a time, if not 4
+//   Q_STREAM                       rows up to which it is used, if more than that
+//   Q_DIRECT_PARTS                 vectors of a group that it takes at a time, if more than one
 //   Q_HALVES, q_half               a form of its own for the sums of 16 columns, in place of vq_dot and vq_dot8 (see below)
 //
 // An output's sum runs over the blocks of 32 columns in order: within a block in integers (exact), then
 // float(sum) * activation scale, fused into the running sum with the weight's scale, and then the minimum's part. That is
 // the same in the direct form (few rows: weights are unpacked into registers), in the panel form (weights are unpacked
-// once into scratch for many rows) and in the scalar reference, so all give the same bits.
+// once into scratch for many rows, but for 8-bit codes, which are read where they lie) and in the scalar reference, so all
+// give the same bits.
 #include "packed.h"
 
 // Vectors of a group.
 #define Q_PARTS (VL_GROUP_ROWS / LANES)
 // Columns of a panel: its codes fit the second cache beside the rows.
-#define Q_CHUNK 1024
-// Rows up to which the direct form is used.
+#define Q_CHUNK 2048
+#ifndef Q_DIRECT
 #define Q_DIRECT 4
+#endif
+#ifndef Q_STREAM
+#define Q_STREAM Q_DIRECT
+#endif
 #ifndef Q_DIRECT_PARTS
 #define Q_DIRECT_PARTS 1
 #endif
@@ -116,10 +123,10 @@ INLINE void q_store(const vl_product *p, int64_t row, int64_t column, vf sum, in
 // A few vectors of outputs for mr rows, straight from the packed weights: one stream of memory, from a group's first byte to
 // its last, which is what the processor's prefetcher follows best. Where a vector is a quarter of a group, all of them go
 // together, or each would read a part of every line and the stream would be four.
-INLINE void q_direct(const vl_type t, const vl_product *p, int64_t column, const int mr) {
+INLINE void q_direct(const vl_type t, const vl_product *p, int64_t row, int64_t column, const int mr) {
     const int first = (int)(column % VL_GROUP_ROWS / LANES);
     const uint8_t *group = (const uint8_t *)p->b + column / VL_GROUP_ROWS * packed_group(t, p->depth);
-    const int8_t *a = (const int8_t *)p->a;
+    const int8_t *a = (const int8_t *)p->a + row * p->a_stride;
     vf acc[Q_DIRECT][Q_DIRECT_PARTS];
     UNROLL for (int i = 0; i < mr; i++) {
         UNROLL for (int part = 0; part < Q_DIRECT_PARTS; part++) acc[i][part] = vf_zero();
@@ -148,7 +155,25 @@ INLINE void q_direct(const vl_type t, const vl_product *p, int64_t column, const
         }
     }
     UNROLL for (int i = 0; i < mr; i++) {
-        UNROLL for (int part = 0; part < Q_DIRECT_PARTS; part++) q_store(p, i, column + part * LANES, acc[i][part], 1);
+        UNROLL for (int part = 0; part < Q_DIRECT_PARTS; part++)
+            q_store(p, row + i, column + part * LANES, acc[i][part], 1);
+    }
+}
+
+// All rows, so that those after the first few find the weights in the first cache.
+INLINE void q_stream(const vl_type t, const vl_product *p, int64_t column) {
+    int64_t i = 0;
+    for (; i + Q_DIRECT <= p->rows; i += Q_DIRECT) q_direct(t, p, i, column, Q_DIRECT);
+    // The switch is on values below Q_DIRECT only.
+    switch (p->rows - i) {
+        case 1: q_direct(t, p, i, column, 1); break;
+        case 2: q_direct(t, p, i, column, 2); break;
+        case 3: q_direct(t, p, i, column, 3); break;
+        case 4: q_direct(t, p, i, column, Q_DIRECT > 4 ? 4 : 1); break;
+        case 5: q_direct(t, p, i, column, Q_DIRECT > 5 ? 5 : 1); break;
+        case 6: q_direct(t, p, i, column, Q_DIRECT > 6 ? 6 : 1); break;
+        case 7: q_direct(t, p, i, column, Q_DIRECT > 7 ? 7 : 1); break;
+        default: break;
     }
 }
 
@@ -157,36 +182,58 @@ INLINE void q_direct(const vl_type t, const vl_product *p, int64_t column, const
 typedef struct {
     _Alignas(64) uint8_t codes[Q_GROUPS * Q_PARTS][Q_CHUNK / 32][8][LANES * 4];
     _Alignas(64) q_scales scales[Q_GROUPS * Q_PARTS][Q_CHUNK / 32];
+    const uint8_t *packed[Q_GROUPS * Q_PARTS];  // where a vector's codes lie, for those that are read there
 } q_panel;
 
-// What the next panel will read: brought into the second cache, a little in each tile, while this panel's tiles run from
-// theirs.
+// Whether tiles read the packed codes: copies of them would be the same bytes.
+INLINE int q_in_place(const vl_type t) {
+#ifdef Q_PAIRS
+    (void)t;
+    return 0;
+#else
+    return packed_bits(t) == 8;
+#endif
+}
+
+INLINE vq q_codes(const vl_type t, const q_panel *panel, int64_t v, int64_t block, const int j) {
+    return vq_load(q_in_place(t) ? panel->packed[v] + block * packed_span_bytes(t) + 64 * j : panel->codes[v][block][j]);
+}
+
+// What the next panel will read, in lines of 64 bytes: brought in, a few with each block of each tile, while this panel's
+// tiles run from the caches.
 typedef struct {
-    const uint8_t *groups[Q_GROUPS];
-    int64_t lines;  // of 64 bytes, in each group
-    int64_t count;  // of groups
+    const uint8_t *at;
+    int64_t lines, left;  // of a group, and what is left of this one
+    int64_t gap;          // bytes from a group's last line to the next group's first
+    int64_t count;        // of lines in all groups
     int64_t done, due;
 } q_ahead;
 
 INLINE q_ahead q_look_ahead(const vl_type t, const vl_product *p, int64_t column, int64_t end, int64_t first) {
-    q_ahead ahead = {.lines = 0, .count = 0, .done = 0, .due = 0};
+    q_ahead ahead = {.count = 0, .done = 0, .due = 0};
     if (first >= p->depth / 32) {
         column += Q_GROUPS * VL_GROUP_ROWS;
         first = 0;
     }
     if (column >= end) return ahead;
     const int64_t blocks = p->depth / 32 - first < Q_CHUNK / 32 ? p->depth / 32 - first : Q_CHUNK / 32;
-    ahead.count = end - column < Q_GROUPS * VL_GROUP_ROWS ? (end - column) / VL_GROUP_ROWS : Q_GROUPS;
-    ahead.lines = blocks * 32 / packed_span(t) * packed_span_bytes(t) / 64;
-    for (int64_t g = 0; g < ahead.count; g++)
-        ahead.groups[g] =
-            packed_head(t, (const uint8_t *)p->b + (column / VL_GROUP_ROWS + g) * packed_group(t, p->depth), first);
+    const int64_t groups = end - column < Q_GROUPS * VL_GROUP_ROWS ? (end - column) / VL_GROUP_ROWS : Q_GROUPS;
+    const int64_t pitch = packed_group(t, p->depth);
+    ahead.at = packed_head(t, (const uint8_t *)p->b + column / VL_GROUP_ROWS * pitch, first);
+    ahead.lines = ahead.left = blocks * 32 / packed_span(t) * packed_span_bytes(t) / 64;
+    ahead.gap = pitch - 64 * ahead.lines;
+    ahead.count = groups * ahead.lines;
     return ahead;
 }
 
 INLINE void q_fetch_ahead(q_ahead *ahead) {
-    for (; ahead->done < ahead->due; ahead->done++)
-        __builtin_prefetch(ahead->groups[ahead->done / ahead->lines] + ahead->done % ahead->lines * 64, 0, 2);
+    for (; ahead->done < ahead->due; ahead->done++) {
+        __builtin_prefetch(ahead->at, 0, 3);
+        ahead->at += 64;
+        if (--ahead->left > 0) continue;
+        ahead->at += ahead->gap;
+        ahead->left = ahead->lines;
+    }
 }
 
 #ifdef Q_PAIRS
@@ -203,7 +250,7 @@ INLINE void q_sums(const vl_type t, const vl_product *p, const q_panel *panel, c
     UNROLL for (int half = 0; half < 2; half++) {
         vq w[Q_VECTORS][4];
         UNROLL for (int n = 0; n < nr; n++) {
-            UNROLL for (int j = 0; j < 4; j++) w[n][j] = vq_load(panel->codes[v + n][block][4 * half + j]);
+            UNROLL for (int j = 0; j < 4; j++) w[n][j] = q_codes(t, panel, v + n, block, 4 * half + j);
         }
         UNROLL for (int i = 0; i < mr; i++) {
             const int8_t *ai = a + i * p->a_stride, *columns = ai + 32 * place + 16 * half;
@@ -229,12 +276,14 @@ INLINE void q_fill(const vl_type t, const vl_product *p, int64_t column, int64_t
         const int part = (int)(v % Q_PARTS);
         const uint8_t *group =
             (const uint8_t *)p->b + (column / VL_GROUP_ROWS + v / Q_PARTS) * packed_group(t, p->depth);
+        panel->packed[v] = packed_codes(t, group, first) + part * LANES * 4;
         for (int64_t block = 0; block < blocks; block++) {
+            q_load_scales(t, group, first + block, part, &panel->scales[v][block]);
+            if (q_in_place(t)) continue;
             vq w[8];
             q_load_codes(t, packed_codes(t, group, first + block), part, w);
             q_arrange(t, w);
             UNROLL for (int j = 0; j < 8; j++) __builtin_memcpy(panel->codes[v][block][j], &w[j], sizeof(vq));
-            q_load_scales(t, group, first + block, part, &panel->scales[v][block]);
         }
     }
 }
@@ -249,6 +298,8 @@ INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, i
         UNROLL for (int n = 0; n < nr; n++) {
             const int64_t place = column + n * LANES, left = p->columns - place;
             const float *c = p->c + (row + i) * p->c_stride + place;
+            // Outputs are far, as a rule: they come near while their sums are made.
+            __builtin_prefetch(c, 1, 3);
             acc[i][n] = first == 0 || left <= 0 ? vf_zero() : left >= LANES ? vf_load(c) : vf_load_part(c, left);
         }
     }
@@ -272,7 +323,7 @@ INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, i
                 }
                 UNROLL for (int j = 4 * half; j < 4 * half + 4; j++) {
                     vq w[Q_VECTORS];
-                    UNROLL for (int n = 0; n < nr; n++) w[n] = vq_load(panel->codes[v + n][block][j]);
+                    UNROLL for (int n = 0; n < nr; n++) w[n] = q_codes(t, panel, v + n, block, j);
                     UNROLL for (int i = 0; i < mr; i++) {
                         const vq four = q_four(ab + i * p->a_stride + 4 * j);
                         UNROLL for (int n = 0; n < nr; n++) part[i][n] = q_dot(t, part[i][n], w[n], four);
@@ -292,7 +343,7 @@ INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, i
             }
             UNROLL for (int j = 0; j < 8; j++) {
                 vq w[Q_VECTORS];
-                UNROLL for (int n = 0; n < nr; n++) w[n] = vq_load(panel->codes[v + n][block][j]);
+                UNROLL for (int n = 0; n < nr; n++) w[n] = q_codes(t, panel, v + n, block, j);
                 UNROLL for (int i = 0; i < mr; i++) {
                     const vq four = q_four(ab + i * p->a_stride + 4 * j);
                     UNROLL for (int n = 0; n < nr; n++) sum[i][n] = q_dot(t, sum[i][n], w[n], four);
@@ -317,7 +368,7 @@ INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, i
 // All rows over the vectors [v, v + nr) of a panel.
 INLINE void q_rows(const vl_type t, const vl_product *p, const q_panel *panel, int64_t column, int64_t v, int64_t first,
                    int64_t blocks, q_ahead *ahead, const int nr) {
-    const int64_t lines = ahead->lines * ahead->count, start = ahead->done;
+    const int64_t lines = ahead->count, start = ahead->done;
     int64_t i = 0;
     for (; i + Q_ROWS <= p->rows; i += Q_ROWS) {
         ahead->due = start + (lines - start) * (i + Q_ROWS) / p->rows;
@@ -326,22 +377,20 @@ INLINE void q_rows(const vl_type t, const vl_product *p, const q_panel *panel, i
 #ifdef Q_PAIRS
     for (; i + 2 <= p->rows; i += 2) q_tile(t, p, panel, i, column, v, first, blocks, ahead, 2, nr);
 #endif
-    for (; i < p->rows; i++) q_tile(t, p, panel, i, column, v, first, blocks, ahead, 1, nr);
+    // The switch is on values below Q_ROWS only.
+    switch (p->rows - i) {
+        case 1: q_tile(t, p, panel, i, column, v, first, blocks, ahead, 1, nr); break;
+        case 2: q_tile(t, p, panel, i, column, v, first, blocks, ahead, Q_ROWS > 2 ? 2 : 1, nr); break;
+        case 3: q_tile(t, p, panel, i, column, v, first, blocks, ahead, Q_ROWS > 3 ? 3 : 1, nr); break;
+        default: break;
+    }
 }
 
 INLINE void q_product(const vl_type t, const vl_product *p, int64_t first, int64_t last) {
     // Whole groups: columns of the last one beyond the matrix are computed and not stored.
     const int64_t end = (last + VL_GROUP_ROWS - 1) / VL_GROUP_ROWS * VL_GROUP_ROWS;
-    if (p->rows <= Q_DIRECT) {
-        for (int64_t j = first; j < end; j += Q_DIRECT_PARTS * LANES) {
-            switch (p->rows) {
-                case 1: q_direct(t, p, j, 1); break;
-                case 2: q_direct(t, p, j, 2); break;
-                case 3: q_direct(t, p, j, 3); break;
-                case 4: q_direct(t, p, j, 4); break;
-                default: break;
-            }
-        }
+    if (p->rows <= Q_STREAM) {
+        for (int64_t j = first; j < end; j += Q_DIRECT_PARTS * LANES) q_stream(t, p, j);
         return;
     }
     const int vectors = t == VL_TYPE_Q6_K && Q_VECTORS > 2 ? 2 : Q_VECTORS;
@@ -355,6 +404,10 @@ INLINE void q_product(const vl_type t, const vl_product *p, int64_t first, int64
             int64_t v = 0;
             for (; v + vectors <= groups * Q_PARTS; v += vectors)
                 q_rows(t, p, &panel, j + v * LANES, v, k, blocks, &ahead, vectors);
+            if (vectors > 2 && groups * Q_PARTS - v == 2) {
+                q_rows(t, p, &panel, j + v * LANES, v, k, blocks, &ahead, 2);
+                v += 2;
+            }
             for (; v < groups * Q_PARTS; v++) q_rows(t, p, &panel, j + v * LANES, v, k, blocks, &ahead, 1);
         }
     }

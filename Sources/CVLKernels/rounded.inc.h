@@ -7,15 +7,34 @@
 #define ROUNDED_DEPTH 1024
 #define ROUNDED_ROWS 8
 
+// The next block's keys, in lines of 64 bytes, which come in while this block's values are read.
+typedef struct {
+    const char *key;
+    int64_t stride, keys;  // bytes from a key to the next, and how many are left
+    int64_t line, lines;   // of a key
+    int64_t step;          // lines with each pair of this block's keys
+} rounded_ahead;
+
+INLINE void rounded_fetch(rounded_ahead *ahead) {
+    for (int64_t n = 0; n < ahead->step && ahead->keys > 0; n++) {
+        __builtin_prefetch(ahead->key + 64 * ahead->line, 0, 2);
+        if (++ahead->line < ahead->lines) continue;
+        ahead->line = 0;
+        ahead->key += ahead->stride;
+        ahead->keys--;
+    }
+}
+
 // out = out * factor + weights * values for mr rows and 32 columns, of which `left` are there. Two keys' values are woven, so
 // that a lane holds a pair; lanes come out in the order that weaving leaves.
 INLINE void rounded_tile(const uint16_t *weights, const uint16_t *values, int64_t stride, int64_t pairs,
                          float *const *out, const float *factor, int64_t column, int64_t left, const int whole,
-                         const int mr) {
+                         rounded_ahead *ahead, const int mr) {
     vf low[ROUNDED_ROWS], high[ROUNDED_ROWS];
     UNROLL for (int i = 0; i < mr; i++) low[i] = high[i] = vf_zero();
     const __mmask32 mask = whole || left >= 32 ? ~(__mmask32)0 : ((__mmask32)1 << left) - 1;
     for (int64_t k = 0; k < pairs; k++) {
+        rounded_fetch(ahead);
         const uint16_t *first = values + 2 * k * stride + column, *second = first + stride;
         const __m512i a = whole ? _mm512_loadu_si512(first) : _mm512_maskz_loadu_epi16(mask, first);
         const __m512i b = whole ? _mm512_loadu_si512(second) : _mm512_maskz_loadu_epi16(mask, second);
@@ -45,12 +64,13 @@ INLINE void rounded_tile(const uint16_t *weights, const uint16_t *values, int64_
 }
 
 INLINE void rounded_rows(int64_t rows, const uint16_t *weights, const uint16_t *values, int64_t stride, int64_t pairs,
-                         float *const *out, const float *factor, int64_t column, int64_t left, const int whole) {
+                         float *const *out, const float *factor, int64_t column, int64_t left, const int whole,
+                         rounded_ahead *ahead) {
     int64_t i = 0;
 #define ROUNDED_TILES(MR)                                                                                              \
     for (; i + MR <= rows; i += MR)                                                                                    \
         rounded_tile(weights + i * VL_ATTENTION_BLOCK, values, stride, pairs, out + i, factor + i, column, left,       \
-                     whole, MR);
+                     whole, ahead, MR);
     ROUNDED_TILES(8)
     ROUNDED_TILES(4)
     ROUNDED_TILES(2)
@@ -123,21 +143,21 @@ static void attend_rounded(const vl_attention *p, int64_t t0, int64_t t1, int64_
             _mm512_storeu_si512(w + 32, (__m512i)_mm512_cvtne2ps_pbh(x[3], x[2]));
         }
         const int64_t pairs = (count + 1) / 2;
-        // Meanwhile the next block's keys come in, some with each part of the columns.
-        const uint16_t *next =
-            base + VL_ATTENTION_BLOCK < visible ? (const uint16_t *)p->blocks[base / VL_ATTENTION_BLOCK + 1] : 0;
-        const int64_t share = VL_ATTENTION_BLOCK / (p->v_dim / 32 > 1 ? p->v_dim / 32 : 1);
-        int64_t d = 0, ahead = 0;
-        for (; d + 32 <= p->v_dim; d += 32) {
-            for (int64_t j = 0; next && j < share && ahead < VL_ATTENTION_BLOCK; j++, ahead++) {
-                const char *key = (const char *)(next + p->k_offset + ahead * p->position_stride);
-                for (int64_t byte = 0; byte < 2 * p->qk_dim; byte += 64) __builtin_prefetch(key + byte, 0, 2);
-            }
-            rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, out, factor, d, 32, 1);
+        rounded_ahead ahead = {0};
+        if (base + VL_ATTENTION_BLOCK < visible) {
+            ahead.key = (const char *)((const uint16_t *)p->blocks[base / VL_ATTENTION_BLOCK + 1] + p->k_offset);
+            ahead.stride = 2 * p->position_stride;
+            ahead.keys = VL_ATTENTION_BLOCK;
+            ahead.lines = (2 * p->qk_dim + 63) / 64;
+            const int64_t steps = (p->v_dim + 31) / 32 * pairs;
+            ahead.step = (ahead.keys * ahead.lines + steps - 1) / steps;
         }
+        int64_t d = 0;
+        for (; d + 32 <= p->v_dim; d += 32)
+            rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, out, factor, d, 32, 1, &ahead);
         if (d < p->v_dim)
             rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, out, factor, d, p->v_dim - d,
-                         0);
+                         0, &ahead);
     }
     for (int64_t r = 0; r < rows; r++) {
         const vf share = vf_set(1.0f / vf_sum(total[r]));

@@ -9,6 +9,7 @@
 //   vf_sum4(x, bias, out)          the sums of four vectors, bit for bit as vf_sum, plus the bias unless that is null
 //   NT_ROWS NT_COLUMNS NN_ROWS NN_VECTORS   tile sizes
 //   NT_ALONE                       columns that one row alone takes at a time, if more than one
+//   NT_STREAM                      rows up to which columns are taken so, if more than one
 //
 // An output element of an "nt" product has one accumulator of LANES partial sums that runs over the depth in steps of
 // LANES, the rest padded with zeros, and is then folded by vf_sum. An output element of an "nn" product is one lane that
@@ -20,6 +21,10 @@
 #ifndef NT_ALONE
 #define NT_ALONE 1
 #endif
+#ifndef NT_STREAM
+#define NT_STREAM 1
+#endif
+_Static_assert(NT_STREAM == 1 || (NT_STREAM == 2 && NT_ALONE == 1), "two rows take one column at a time");
 #define NT_WIDEST (NT_ALONE > NT_COLUMNS ? NT_ALONE : NT_COLUMNS)
 
 // Values [k, k + LANES) of a stored row, or the first n of them.
@@ -73,8 +78,35 @@ INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
     return rows < tile ? tile : rows;
 }
 
+// What the next tiles of columns read: lines of 64 bytes from `at` to `end`, so many of them with each step.
+typedef struct {
+    const char *at, *end;
+    int64_t step;
+    int near;
+} nt_ahead;
+
+// The first cache waits for few lines at a time, so it is for those that come slowly.
+INLINE void nt_fetch(nt_ahead *ahead) {
+    for (int64_t n = 0; n < ahead->step && ahead->at < ahead->end; n++, ahead->at += 64) {
+        if (ahead->near) __builtin_prefetch(ahead->at, 0, 3);
+        else __builtin_prefetch(ahead->at, 0, 2);
+    }
+}
+
+// Lines of a tile's columns from `column` on, if they lie side by side.
+INLINE int64_t nt_lines(const vl_product *p, int64_t bytes, int64_t column) {
+    return p->b_stride == p->depth && column < p->columns ? bytes / 64 : 0;
+}
+
+// The share of `count` rows from `row` on, of `rows`, in as many steps as they take.
+INLINE nt_ahead nt_share(const char *next, int64_t lines, int64_t row, int64_t count, int64_t rows, int64_t steps) {
+    const int64_t from = lines * row / rows, to = lines * (row + count) / rows;
+    return (nt_ahead){next + 64 * from, next + 64 * to, (to - from + steps) / (steps + 1), rows >= 4 * NT_ROWS};
+}
+
 #define DEFINE_NT(NAME, BYTES, LOAD, LOAD_PART)                                                                        \
-    INLINE void NAME##_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int nr) {            \
+    INLINE void NAME##_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int nr,              \
+                            nt_ahead ahead) {                                                                          \
         vf acc[NT_ROWS][NT_WIDEST];                                                                                    \
         const float *a = (const float *)p->a + row * p->a_stride;                                                      \
         const char *b = (const char *)p->b + BYTES(column * p->b_stride);                                              \
@@ -82,6 +114,7 @@ INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
         int64_t k = 0;                                                                                                 \
         for (; k + LANES <= p->depth; k += LANES) {                                                                    \
             vf av[NT_ROWS];                                                                                            \
+            nt_fetch(&ahead);                                                                                          \
             UNROLL for (int i = 0; i < mr; i++) av[i] = vf_load(a + i * p->a_stride + k);                              \
             UNROLL for (int j = 0; j < nr; j++) {                                                                      \
                 vf bv = LOAD(b + BYTES(j * p->b_stride), k);                                                           \
@@ -98,29 +131,35 @@ INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
         }                                                                                                              \
         UNROLL for (int i = 0; i < mr; i++) store_sums(p, row + i, column, acc[i], nr);                                \
     }                                                                                                                  \
-    NT_DRIVER(NAME, sizeof(float))
+    NT_DRIVER(NAME, sizeof(float), BYTES, LANES)
 
 // Rows that do not fill a tile, each number with a tile of its own. The switch is on values below NT_ROWS only.
 #define NT_REST(NAME, NR)                                                                                              \
     switch (bottom - i) {                                                                                              \
-        case 1: NAME##_tile(p, i, j, 1, NR); break;                                                                    \
-        case 2: NAME##_tile(p, i, j, 2, NR); break;                                                                    \
-        case 3: NAME##_tile(p, i, j, NT_ROWS > 3 ? 3 : 1, NR); break;                                                  \
-        case 4: NAME##_tile(p, i, j, NT_ROWS > 4 ? 4 : 1, NR); break;                                                  \
-        case 5: NAME##_tile(p, i, j, NT_ROWS > 5 ? 5 : 1, NR); break;                                                  \
+        case 1: NAME##_tile(p, i, j, 1, NR, ahead); break;                                                             \
+        case 2: NAME##_tile(p, i, j, 2, NR, ahead); break;                                                             \
+        case 3: NAME##_tile(p, i, j, NT_ROWS > 3 ? 3 : 1, NR, ahead); break;                                           \
+        case 4: NAME##_tile(p, i, j, NT_ROWS > 4 ? 4 : 1, NR, ahead); break;                                           \
+        case 5: NAME##_tile(p, i, j, NT_ROWS > 5 ? 5 : 1, NR, ahead); break;                                           \
         default: break;                                                                                                \
     }
 
 // Walks tiles: blocks of rows outside, columns next, tiles of rows inside, so that a tile's columns stay in the first
-// cache and the block's rows in the second. One row alone takes column after column: what it reads is then one stream of
-// memory, which the processor's prefetcher follows best. Vectors of few lanes want several columns all the same, or each
-// multiply-add would wait for the one before.
-#define NT_DRIVER(NAME, A_SIZE)                                                                                        \
+// cache and the block's rows in the second. Meanwhile the next columns come in, a share with each tile of rows: all at
+// once they would wait for the memory, and columns that come when they are read cost a fifth of the time. One row alone
+// takes column after column: what it reads is then one stream of memory, which the processor's prefetcher follows best.
+// Vectors of few lanes want several columns all the same, or each multiply-add would wait for the one before.
+#define NT_DRIVER(NAME, A_SIZE, BYTES, STEP)                                                                           \
     static void NAME(const vl_product *p, int64_t first, int64_t last) {                                               \
-        if (p->rows == 1) {                                                                                            \
+        nt_ahead ahead = {0};                                                                                          \
+        if (p->rows == 0) return;                                                                                      \
+        if (p->rows <= NT_STREAM) {                                                                                    \
             int64_t j = first;                                                                                         \
-            for (; NT_ALONE > 1 && j + NT_ALONE <= last; j += NT_ALONE) NAME##_tile(p, 0, j, 1, NT_ALONE);             \
-            for (; j < last; j++) NAME##_tile(p, 0, j, 1, 1);                                                          \
+            for (; NT_ALONE > 1 && j + NT_ALONE <= last; j += NT_ALONE) NAME##_tile(p, 0, j, 1, NT_ALONE, ahead);      \
+            for (; j < last; j++) {                                                                                    \
+                if (NT_STREAM > 1 && p->rows == 2) NAME##_tile(p, 0, j, 2, 1, ahead);                                  \
+                else NAME##_tile(p, 0, j, 1, 1, ahead);                                                                \
+            }                                                                                                          \
             return;                                                                                                    \
         }                                                                                                              \
         const int64_t block = block_rows(p->depth, A_SIZE, NT_ROWS);                                                   \
@@ -129,12 +168,19 @@ INLINE int64_t block_rows(int64_t depth, int64_t element_size, int64_t tile) {
             int64_t j = first;                                                                                         \
             for (; j + NT_COLUMNS <= last; j += NT_COLUMNS) {                                                          \
                 int64_t i = top;                                                                                       \
-                for (; i + NT_ROWS <= bottom; i += NT_ROWS) NAME##_tile(p, i, j, NT_ROWS, NT_COLUMNS);                 \
+                const char *next = (const char *)p->b + BYTES((j + NT_COLUMNS) * p->b_stride);                         \
+                const int64_t lines = nt_lines(p, BYTES(NT_COLUMNS * p->b_stride), j + NT_COLUMNS);                    \
+                for (; i + NT_ROWS <= bottom; i += NT_ROWS) {                                                          \
+                    ahead = nt_share(next, lines, i - top, NT_ROWS, bottom - top, p->depth / STEP);                    \
+                    NAME##_tile(p, i, j, NT_ROWS, NT_COLUMNS, ahead);                                                  \
+                }                                                                                                      \
+                ahead = nt_share(next, lines, i - top, bottom - i, bottom - top, p->depth / STEP);                     \
                 NT_REST(NAME, NT_COLUMNS)                                                                              \
             }                                                                                                          \
+            ahead.end = ahead.at;                                                                                      \
             for (; j < last; j++) {                                                                                    \
                 int64_t i = top;                                                                                       \
-                for (; i + NT_ROWS <= bottom; i += NT_ROWS) NAME##_tile(p, i, j, NT_ROWS, 1);                          \
+                for (; i + NT_ROWS <= bottom; i += NT_ROWS) NAME##_tile(p, i, j, NT_ROWS, 1, ahead);                   \
                 NT_REST(NAME, 1)                                                                                       \
             }                                                                                                          \
         }                                                                                                              \

@@ -30,6 +30,9 @@ enum { SPINS = 2000 };
 
 enum { CACHE_LINE = 64 };
 
+// Bytes of stack that a worker has at least.
+enum { WORKER_STACK = 2 * 1024 * 1024 };
+
 // A number to sleep on. Linux sleeps on the number itself, others on a condition beside it.
 typedef struct {
     atomic_uint value;
@@ -271,14 +274,21 @@ vl_pool *vl_pool_create(int threads) {
     sigset_t all, before;
     sigfillset(&all);
     const bool masked = pthread_sigmask(SIG_SETMASK, &all, &before) == 0;
+    // Some systems give threads less than the kernels' scratch memory and what calls them may take.
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    size_t stack = 0;
+    if (pthread_attr_getstacksize(&attributes, &stack) == 0 && stack < WORKER_STACK)
+        pthread_attr_setstacksize(&attributes, WORKER_STACK);
     int started = 0;
     while (started < threads - 1) {
         worker *next = &pool->workers[started];
         next->pool = pool;
         next->number = started + 1;
-        if (pthread_create(&next->thread, NULL, worker_main, next) != 0) break;
+        if (pthread_create(&next->thread, &attributes, worker_main, next) != 0) break;
         started++;
     }
+    pthread_attr_destroy(&attributes);
     if (masked) pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (started == threads - 1) return pool;
     shut_down(pool, started);

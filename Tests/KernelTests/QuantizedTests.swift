@@ -194,8 +194,12 @@ struct QuantizedProductTests {
         let kernel = try #require(withUnsafePointer(to: kernels) { vl_product_q8($0, type) })
         let reference = try #require(withUnsafePointer(to: scalar) { vl_product_q8($0, type) })
         // Depths of one piece of scales, of an odd number, and of more than a panel's chunk.
-        for depth in type.rawValue >= VL_TYPE_Q4_K.rawValue ? [256, 1280] : [32, 96, 1120] {
-            for (rows, columns) in [(1, 16), (2, 37), (3, 48), (4, 15), (5, 100), (9, 53)] {
+        for depth in type.rawValue >= VL_TYPE_Q4_K.rawValue ? [256, 2304] : [32, 96, 2144] {
+            // Rows of the direct form, of both its rounds, and of panels with each number of rows left over.
+            for (rows, columns) in [
+                (1, 16), (2, 37), (3, 48), (4, 15), (5, 100), (7, 33), (8, 16), (9, 53), (12, 20), (13, 100),
+                (14, 80), (15, 48), (32, 85),
+            ] {
                 var numbers = Numbers(UInt64(depth * 100 + rows))
                 let matrix = Quantized(type, numbers.array(columns * depth), rows: columns, depth: depth)
                 let a = quantize(kernels, numbers.array(rows * depth), rows: rows, depth: depth)

@@ -84,12 +84,14 @@ void check_blocks(const vl_kernels *k) {
     for (int t = VL_TYPE_Q8_0; t <= VL_TYPE_Q6_K; t++) {
         // Depths of one piece, of an odd number, and of more than a panel's chunk.
         const int wide = t >= VL_TYPE_Q4_K;
-        const int64_t depths[3] = {wide ? 256 : 32, wide ? 768 : 96, wide ? 1280 : 1120};
+        const int64_t depths[3] = {wide ? 256 : 32, wide ? 768 : 96, wide ? 2304 : 2144};
         for (int64_t rows = 1; rows <= 9; rows++) {
             for (int c = 0; c < 5; c++)
                 check_exact(k, (vl_type)t, rows, columns[c], depths[(rows + c) % 2], c % 2, ANY);
         }
+        for (int64_t rows = 12; rows <= 15; rows++) check_exact(k, (vl_type)t, rows, 80, depths[1], 1, ANY);
         check_exact(k, (vl_type)t, 3, 33, depths[2], 0, ANY);
+        check_exact(k, (vl_type)t, 13, 53, depths[2], 0, ANY);
         check_exact(k, (vl_type)t, 7, 21, depths[2], 1, ANY);
         // Sums of products in 16 bits must not overflow, with few rows nor with many.
         for (int64_t rows = 1; rows <= 7; rows++) {

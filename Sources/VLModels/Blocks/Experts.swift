@@ -163,7 +163,9 @@ struct Experts: Sendable {
             let place = Int(next[expert])
             next[expert] += 1
             places[slot] = Int32(place)
-            sorted[row: place].update(from: x[row: slot / config.chosen], count: size)
+        }
+        run.eachRow(slots, size) { slot in
+            sorted[row: Int(places[slot])].update(from: x[row: slot / config.chosen], count: size)
         }
 
         let input = run.activations(sorted)
