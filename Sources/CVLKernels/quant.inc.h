@@ -196,7 +196,8 @@ INLINE int q_in_place(const vl_type t) {
 }
 
 INLINE vq q_codes(const vl_type t, const q_panel *panel, int64_t v, int64_t block, const int j) {
-    return vq_load(q_in_place(t) ? panel->packed[v] + block * packed_span_bytes(t) + 64 * j : panel->codes[v][block][j]);
+    return vq_load(q_in_place(t) ? panel->packed[v] + block * packed_span_bytes(t) + 64 * j
+                                 : panel->codes[v][block][j]);
 }
 
 // What the next panel will read, in lines of 64 bytes: brought in, a few with each block of each tile, while this panel's

@@ -156,8 +156,8 @@ static void attend_rounded(const vl_attention *p, int64_t t0, int64_t t1, int64_
         for (; d + 32 <= p->v_dim; d += 32)
             rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, out, factor, d, 32, 1, &ahead);
         if (d < p->v_dim)
-            rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, out, factor, d, p->v_dim - d,
-                         0, &ahead);
+            rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, out, factor, d, p->v_dim - d, 0,
+                         &ahead);
     }
     for (int64_t r = 0; r < rows; r++) {
         const vf share = vf_set(1.0f / vf_sum(total[r]));
