@@ -430,13 +430,30 @@ static void rotate_halves(float *x, const float *cosine, const float *sine, int6
 }
 
 static void f32_from_bf16(float *y, const uint16_t *x, int64_t n) { MAP1_FROM(vf_load_bf16) }
-static void f32_from_f16(float *y, const uint16_t *x, int64_t n){MAP1_FROM(vf_load_f16)}
+static void f32_from_f16(float *y, const uint16_t *x, int64_t n) { MAP1_FROM(vf_load_f16) }
 // ---- attention ------------------------------------------------------------------------------------------------------
 
 // A file that has a form of its own for some caches names this one otherwise.
 #ifndef ATTEND
 #define ATTEND attend
 #endif
+
+// Rows of one call that count as few.
+#define ATTEND_FEW 8
+
+// Brings the keys and values of a block into the second cache, for few rows, which wait for nothing else: what a head reads of
+// a position is too short, and the next position too far, for the processor's prefetcher.
+INLINE void attend_fetch(const vl_attention *p, const char *block, const int64_t block_bytes,
+                         const int64_t block_values) {
+    const int64_t stride = p->position_stride / block_values * block_bytes;
+    const int64_t keys = p->qk_dim / block_values * block_bytes, values = p->v_dim / block_values * block_bytes;
+    const char *key = block + p->k_offset / block_values * block_bytes;
+    const char *value = block + p->v_offset / block_values * block_bytes;
+    for (int64_t j = 0; j < VL_ATTENTION_BLOCK; j++, key += stride, value += stride) {
+        for (int64_t byte = 0; byte < keys; byte += 64) __builtin_prefetch(key + byte, 0, 2);
+        for (int64_t byte = 0; byte < values; byte += 64) __builtin_prefetch(value + byte, 0, 2);
+    }
+}
 
 INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch,
                          const int64_t block_bytes, const int64_t block_values,
@@ -458,6 +475,8 @@ INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t 
     for (int64_t base = 0; base < visible; base += VL_ATTENTION_BLOCK) {
         const int64_t count = visible - base < VL_ATTENTION_BLOCK ? visible - base : VL_ATTENTION_BLOCK;
         const char *block = (const char *)p->blocks[base / VL_ATTENTION_BLOCK];
+        if (rows <= ATTEND_FEW && base + VL_ATTENTION_BLOCK < visible)
+            attend_fetch(p, (const char *)p->blocks[base / VL_ATTENTION_BLOCK + 1], block_bytes, block_values);
         // Scores of one token's heads (or of one head's tokens) are one product; both strides are handled by walking
         // the shorter side.
         if (heads >= t1 - t0) {
