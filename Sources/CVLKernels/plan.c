@@ -5,7 +5,7 @@
 // Multiply-adds that make a unit worth handing to a thread: a few microseconds of work.
 enum { UNIT_WORK = 128 * 1024 };
 
-// Rows that count as few.
+// Rows that count as few: the greatest Q_STREAM of the tables (see quant.inc.h).
 enum { FEW_ROWS = 12 };
 
 // Columns that kernels of many rows take at a time (see quant.inc.h): three groups, or two of them.
