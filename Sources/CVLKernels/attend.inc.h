@@ -6,20 +6,127 @@
 #define ATTEND attend
 #endif
 
-// Rows of one call that count as few.
+// Rows of a group that count as few: they wait for what they read of the cache and for nothing else.
 #define ATTEND_FEW 8
 
-// Brings the keys and values of a block into the second cache, for few rows, which wait for nothing else: what a head reads of
-// a position is too short, and the next position too far, for the processor's prefetcher.
-INLINE void attend_fetch(const vl_attention *p, const char *block, const int64_t block_bytes,
-                         const int64_t block_values) {
-    const int64_t stride = p->position_stride / block_values * block_bytes;
-    const int64_t keys = p->qk_dim / block_values * block_bytes, values = p->v_dim / block_values * block_bytes;
-    const char *key = block + p->k_offset / block_values * block_bytes;
-    const char *value = block + p->v_offset / block_values * block_bytes;
-    for (int64_t j = 0; j < VL_ATTENTION_BLOCK; j++, key += stride, value += stride) {
-        for (int64_t byte = 0; byte < keys; byte += 64) __builtin_prefetch(key + byte, 0, 2);
-        for (int64_t byte = 0; byte < values; byte += 64) __builtin_prefetch(value + byte, 0, 2);
+// Bytes of n values of a cache.
+INLINE int64_t attend_bytes(int64_t n, const int64_t block_bytes, const int64_t block_values) {
+    return n / block_values * block_bytes;
+}
+
+// What one group of heads sees.
+INLINE vl_attention attend_group(const vl_attention *p, int64_t group) {
+    vl_attention one = *p;
+    one.q += group * p->group_q_stride;
+    one.out += group * p->group_out_stride;
+    one.k_offset += group * p->group_k_stride;
+    one.v_offset += group * p->group_v_stride;
+    return one;
+}
+
+INLINE float *attend_out(const vl_attention *p, int64_t t0, int64_t h0, int64_t heads, int64_t r) {
+    return p->out + (t0 + r / heads) * p->out_token_stride + (h0 + r % heads) * p->out_head_stride;
+}
+
+// Values from this place of a block to the same place of what is read after it, the keys of the next group or else those of
+// the first group's next block; 0 if there is neither. The processor's prefetcher does not find the way: what a head reads
+// of a position is too short, and the next position too far.
+INLINE int64_t attend_ahead(const vl_attention *p, int64_t group, int64_t group_stride, int64_t base, int64_t visible,
+                            const int64_t block_bytes, const int64_t block_values) {
+    if (group + 1 < p->groups) return attend_bytes(group_stride, block_bytes, block_values);
+    if (base + VL_ATTENTION_BLOCK >= visible) return 0;
+    const void *const *block = p->blocks + base / VL_ATTENTION_BLOCK;
+    return (const char *)block[1] - (const char *)block[0] -
+           attend_bytes(group * group_stride, block_bytes, block_values);
+}
+
+// One block of the cache for one group: its scores, the running softmax, its weighted values.
+INLINE void attend_block(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, int64_t base,
+                         int64_t count, int64_t ahead_keys, int64_t ahead_values, float *scores, float *maximum,
+                         float *total, const int64_t block_bytes, const int64_t block_values,
+                         void (*const nt)(const vl_product *, int64_t, int64_t),
+                         void (*const nn)(const vl_product *, int64_t, int64_t)) {
+    const int64_t heads = h1 - h0, tokens = t1 - t0, rows = tokens * heads;
+    const char *block = (const char *)p->blocks[base / VL_ATTENTION_BLOCK];
+    const char *keys = block + attend_bytes(p->k_offset, block_bytes, block_values);
+    const char *values = block + attend_bytes(p->v_offset, block_bytes, block_values);
+    const vf scale = vf_set(p->scale);
+    // Scores of one token's heads (or of one head's tokens) are one product; both strides are handled by walking the
+    // shorter side.
+    const int by_token = heads >= tokens;
+    for (int64_t n = 0; n < (by_token ? tokens : heads); n++) {
+        const int64_t t = by_token ? t0 + n : t0, h = by_token ? h0 : h0 + n;
+        vl_product s = {p->q + t * p->q_token_stride + h * p->q_head_stride,
+                        by_token ? p->q_head_stride : p->q_token_stride,
+                        keys,
+                        p->position_stride,
+                        scores + ((t - t0) * heads + h - h0) * VL_ATTENTION_BLOCK,
+                        by_token ? VL_ATTENTION_BLOCK : heads * VL_ATTENTION_BLOCK,
+                        0,
+                        by_token ? heads : tokens,
+                        count,
+                        p->qk_dim,
+                        0,
+                        n == 0 ? ahead_keys : 0};
+        nt(&s, 0, count);
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        float *row = scores + r * VL_ATTENTION_BLOCK;
+        int64_t seen = count;
+        if (p->causal && p->first_position + t0 + r / heads + 1 - base < seen)
+            seen = p->first_position + t0 + r / heads + 1 - base;
+        // A whole block is always processed, hidden places as minus infinity, so that a row's sum has one shape.
+        for (int64_t i = seen > 0 ? seen : 0; i < VL_ATTENTION_BLOCK; i++) row[i] = -__builtin_inff();
+        if (seen <= 0) {
+            for (int64_t i = 0; i < VL_ATTENTION_BLOCK; i++) row[i] = 0.0f;
+            continue;
+        }
+        vf best = vf_set(-__builtin_inff());
+        for (int64_t i = 0; i < VL_ATTENTION_BLOCK; i += LANES) {
+            vf v = vf_load(row + i) * scale;
+            vf_store(row + i, v);
+            best = vf_max(best, v);
+        }
+        const float top = vf_top(best);
+        const float next = top > maximum[r] ? top : maximum[r];
+        vf sum = vf_zero();
+        const vf shift = vf_set(next);
+        for (int64_t i = 0; i < VL_ATTENTION_BLOCK; i += LANES) {
+            vf e = vf_exp(vf_load(row + i) - shift);
+            vf_store(row + i, e);
+            sum = sum + e;
+        }
+        if (next > maximum[r]) {
+            float old[LANES];
+            vf_store(old, vf_exp(vf_set(maximum[r] - next)));
+            total[r] *= old[0];
+            if (base > 0) {
+                const vf factor = vf_set(old[0]);
+                float *out = attend_out(p, t0, h0, heads, r);
+                int64_t i = 0;
+                for (; i + LANES <= p->v_dim; i += LANES) vf_store(out + i, vf_load(out + i) * factor);
+                if (i < p->v_dim) vf_store_part(out + i, vf_load_part(out + i, p->v_dim - i) * factor, p->v_dim - i);
+            }
+            maximum[r] = next;
+        }
+        total[r] += vf_sum(sum);
+    }
+    // The values of the block are weighted and added to what the rows hold already.
+    for (int64_t n = 0; n < (by_token ? tokens : heads); n++) {
+        const int64_t t = by_token ? t0 + n : t0, h = by_token ? h0 : h0 + n;
+        vl_product s = {scores + ((t - t0) * heads + h - h0) * VL_ATTENTION_BLOCK,
+                        by_token ? VL_ATTENTION_BLOCK : heads * VL_ATTENTION_BLOCK,
+                        values,
+                        p->position_stride,
+                        p->out + t * p->out_token_stride + h * p->out_head_stride,
+                        by_token ? p->out_head_stride : p->out_token_stride,
+                        0,
+                        by_token ? heads : tokens,
+                        p->v_dim,
+                        count,
+                        1,
+                        n == 0 ? ahead_values : 0};
+        nn(&s, 0, p->v_dim);
     }
 }
 
@@ -31,135 +138,40 @@ INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t 
     float *maximum = scratch + VL_ATTENTION_ROWS * VL_ATTENTION_BLOCK;
     float *total = maximum + VL_ATTENTION_ROWS;
     const int64_t heads = h1 - h0, rows = (t1 - t0) * heads;
-    for (int64_t r = 0; r < rows; r++) {
-        maximum[r] = -__builtin_inff();
-        total[r] = 0.0f;
-        float *out = p->out + (t0 + r / heads) * p->out_token_stride + (h0 + r % heads) * p->out_head_stride;
-        for (int64_t i = 0; i < p->v_dim; i++) out[i] = 0.0f;
+    for (int64_t g = 0; g < p->groups; g++) {
+        const vl_attention one = attend_group(p, g);
+        for (int64_t r = 0; r < rows; r++) {
+            maximum[g * rows + r] = -__builtin_inff();
+            total[g * rows + r] = 0.0f;
+            float *out = attend_out(&one, t0, h0, heads, r);
+            for (int64_t i = 0; i < p->v_dim; i++) out[i] = 0.0f;
+        }
     }
     int64_t visible = p->key_count;
     if (p->causal && p->first_position + t1 < visible) visible = p->first_position + t1;
-    const vf scale = vf_set(p->scale);
+    // Groups inside, blocks outside: what groups read of a position lies side by side.
     for (int64_t base = 0; base < visible; base += VL_ATTENTION_BLOCK) {
         const int64_t count = visible - base < VL_ATTENTION_BLOCK ? visible - base : VL_ATTENTION_BLOCK;
-        const char *block = (const char *)p->blocks[base / VL_ATTENTION_BLOCK];
-        if (rows <= ATTEND_FEW && base + VL_ATTENTION_BLOCK < visible)
-            attend_fetch(p, (const char *)p->blocks[base / VL_ATTENTION_BLOCK + 1], block_bytes, block_values);
-        // Scores of one token's heads (or of one head's tokens) are one product; both strides are handled by walking
-        // the shorter side.
-        if (heads >= t1 - t0) {
-            for (int64_t t = t0; t < t1; t++) {
-                vl_product s = {p->q + t * p->q_token_stride + h0 * p->q_head_stride,
-                                p->q_head_stride,
-                                block + p->k_offset / block_values * block_bytes,
-                                p->position_stride,
-                                scores + (t - t0) * heads * VL_ATTENTION_BLOCK,
-                                VL_ATTENTION_BLOCK,
-                                0,
-                                heads,
-                                count,
-                                p->qk_dim,
-                                0};
-                nt(&s, 0, count);
+        for (int64_t g = 0; g < p->groups; g++) {
+            const vl_attention one = attend_group(p, g);
+            int64_t keys = 0, values = 0;
+            if (rows <= ATTEND_FEW) {
+                keys = attend_ahead(p, g, p->group_k_stride, base, visible, block_bytes, block_values);
+                values = attend_ahead(p, g, p->group_v_stride, base, visible, block_bytes, block_values);
             }
-        } else {
-            for (int64_t h = h0; h < h1; h++) {
-                vl_product s = {p->q + t0 * p->q_token_stride + h * p->q_head_stride,
-                                p->q_token_stride,
-                                block + p->k_offset / block_values * block_bytes,
-                                p->position_stride,
-                                scores + (h - h0) * VL_ATTENTION_BLOCK,
-                                heads * VL_ATTENTION_BLOCK,
-                                0,
-                                t1 - t0,
-                                count,
-                                p->qk_dim,
-                                0};
-                nt(&s, 0, count);
-            }
-        }
-        for (int64_t r = 0; r < rows; r++) {
-            float *row = scores + r * VL_ATTENTION_BLOCK;
-            int64_t seen = count;
-            if (p->causal && p->first_position + t0 + r / heads + 1 - base < seen)
-                seen = p->first_position + t0 + r / heads + 1 - base;
-            // A whole block is always processed, hidden places as minus infinity, so that a row's sum has one shape.
-            for (int64_t i = seen > 0 ? seen : 0; i < VL_ATTENTION_BLOCK; i++) row[i] = -__builtin_inff();
-            if (seen <= 0) {
-                for (int64_t i = 0; i < VL_ATTENTION_BLOCK; i++) row[i] = 0.0f;
-                continue;
-            }
-            vf best = vf_set(-__builtin_inff());
-            for (int64_t i = 0; i < VL_ATTENTION_BLOCK; i += LANES) {
-                vf v = vf_load(row + i) * scale;
-                vf_store(row + i, v);
-                best = vf_max(best, v);
-            }
-            const float top = vf_top(best);
-            const float next = top > maximum[r] ? top : maximum[r];
-            vf sum = vf_zero();
-            const vf shift = vf_set(next);
-            for (int64_t i = 0; i < VL_ATTENTION_BLOCK; i += LANES) {
-                vf e = vf_exp(vf_load(row + i) - shift);
-                vf_store(row + i, e);
-                sum = sum + e;
-            }
-            if (next > maximum[r]) {
-                float old[LANES];
-                vf_store(old, vf_exp(vf_set(maximum[r] - next)));
-                total[r] *= old[0];
-                if (base > 0) {
-                    const vf factor = vf_set(old[0]);
-                    float *out =
-                        p->out + (t0 + r / heads) * p->out_token_stride + (h0 + r % heads) * p->out_head_stride;
-                    int64_t i = 0;
-                    for (; i + LANES <= p->v_dim; i += LANES) vf_store(out + i, vf_load(out + i) * factor);
-                    if (i < p->v_dim)
-                        vf_store_part(out + i, vf_load_part(out + i, p->v_dim - i) * factor, p->v_dim - i);
-                }
-                maximum[r] = next;
-            }
-            total[r] += vf_sum(sum);
-        }
-        // The values of the block are weighted and added to what the rows hold already.
-        if (heads >= t1 - t0) {
-            for (int64_t t = t0; t < t1; t++) {
-                vl_product s = {scores + (t - t0) * heads * VL_ATTENTION_BLOCK,
-                                VL_ATTENTION_BLOCK,
-                                block + p->v_offset / block_values * block_bytes,
-                                p->position_stride,
-                                p->out + t * p->out_token_stride + h0 * p->out_head_stride,
-                                p->out_head_stride,
-                                0,
-                                heads,
-                                p->v_dim,
-                                count,
-                                1};
-                nn(&s, 0, p->v_dim);
-            }
-        } else {
-            for (int64_t h = h0; h < h1; h++) {
-                vl_product s = {scores + (h - h0) * VL_ATTENTION_BLOCK,
-                                heads * VL_ATTENTION_BLOCK,
-                                block + p->v_offset / block_values * block_bytes,
-                                p->position_stride,
-                                p->out + t0 * p->out_token_stride + h * p->out_head_stride,
-                                p->out_token_stride,
-                                0,
-                                t1 - t0,
-                                p->v_dim,
-                                count,
-                                1};
-                nn(&s, 0, p->v_dim);
-            }
+            attend_block(&one, t0, t1, h0, h1, base, count, keys, values, scores, maximum + g * rows, total + g * rows,
+                         block_bytes, block_values, nt, nn);
         }
     }
-    for (int64_t r = 0; r < rows; r++) {
-        float *out = p->out + (t0 + r / heads) * p->out_token_stride + (h0 + r % heads) * p->out_head_stride;
-        const vf factor = vf_set(1.0f / total[r]);
-        int64_t i = 0;
-        for (; i + LANES <= p->v_dim; i += LANES) vf_store(out + i, vf_load(out + i) * factor);
-        if (i < p->v_dim) vf_store_part(out + i, vf_load_part(out + i, p->v_dim - i) * factor, p->v_dim - i);
+    for (int64_t g = 0; g < p->groups; g++) {
+        const vl_attention one = attend_group(p, g);
+        for (int64_t r = 0; r < rows; r++) {
+            float *out = attend_out(&one, t0, h0, heads, r);
+            const vf factor = vf_set(1.0f / total[g * rows + r]);
+            int64_t i = 0;
+            for (; i + LANES <= p->v_dim; i += LANES) vf_store(out + i, vf_load(out + i) * factor);
+            if (i < p->v_dim) vf_store_part(out + i, vf_load_part(out + i, p->v_dim - i) * factor, p->v_dim - i);
+        }
     }
 }
 

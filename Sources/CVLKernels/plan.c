@@ -71,14 +71,30 @@ void vl_product_unit(void *context, int64_t unit, int worker) {
     job->kernel(&job->product, first, last);
 }
 
+// Groups of a unit that has few rows of each: as many as leave the threads least to wait for in the end, since those who
+// walk the cache together find in it what lies side by side.
+static int64_t attention_groups(const vl_attention_job *job, int32_t threads) {
+    const int64_t groups = job->attention.groups, rows = job->tile_heads * job->tile_tokens;
+    int64_t best = 1, least = INT64_MAX;
+    for (int64_t n = 1; n <= groups && n * rows <= VL_ATTENTION_ROWS; n++) {
+        const int64_t time = ceiling(ceiling(groups, n), threads) * (32 * n + 1);
+        if (time <= least) {
+            least = time;
+            best = n;
+        }
+    }
+    return best;
+}
+
 int64_t vl_attention_plan(const vl_attention_jobs *jobs, int32_t threads) {
     int64_t units = 0;
     for (int64_t i = 0; i < jobs->count; i++) {
         vl_attention_job *job = &jobs->jobs[i];
+        const int64_t groups = job->attention.groups;
         job->first_unit = units;
         job->tile_heads = job->heads < VL_ATTENTION_ROWS ? job->heads : VL_ATTENTION_ROWS;
         // One token with few key-value heads would leave threads idle: its heads are shared out instead.
-        const int64_t alone = job->tokens * job->groups;
+        const int64_t alone = job->tokens * groups;
         if (alone < threads * 2) {
             // Heads that share all keys are cut no finer than threads need: every part reads the cache.
             const int64_t wanted = alone <= 1 ? threads : ceiling(threads * 2, alone);
@@ -86,7 +102,10 @@ int64_t vl_attention_plan(const vl_attention_jobs *jobs, int32_t threads) {
             if (share < job->tile_heads) job->tile_heads = share;
         }
         job->tile_tokens = VL_ATTENTION_ROWS / job->tile_heads;
-        units += job->groups * ceiling(job->heads, job->tile_heads) * ceiling(job->tokens, job->tile_tokens);
+        if (job->tile_tokens > job->tokens) job->tile_tokens = job->tokens;
+        job->tile_groups = job->tile_tokens == job->tokens ? attention_groups(job, threads) : 1;
+        units += ceiling(groups, job->tile_groups) * ceiling(job->heads, job->tile_heads) *
+                 ceiling(job->tokens, job->tile_tokens);
     }
     return units;
 }
@@ -99,17 +118,19 @@ void vl_attention_unit(void *context, int64_t unit, int worker) {
     while (i > 0 && jobs->jobs[i].first_unit > unit) i--;
     const vl_attention_job *job = &jobs->jobs[i];
     int64_t rest = unit - job->first_unit;
+    const int64_t group_tiles = ceiling(job->attention.groups, job->tile_groups);
     const int64_t head_tiles = ceiling(job->heads, job->tile_heads);
     const int64_t token_tiles = ceiling(job->tokens, job->tile_tokens);
     // Late tokens see the most keys: they go first, so that no thread is left with a long tile at the end.
-    const int64_t token_tile = token_tiles - 1 - rest / (job->groups * head_tiles);
-    rest %= job->groups * head_tiles;
-    const int64_t group = rest / head_tiles, head_tile = rest % head_tiles;
+    const int64_t token_tile = token_tiles - 1 - rest / (group_tiles * head_tiles);
+    rest %= group_tiles * head_tiles;
+    const int64_t g0 = rest / head_tiles * job->tile_groups, head_tile = rest % head_tiles;
     vl_attention attention = job->attention;
-    attention.q += group * job->group_q_stride;
-    attention.out += group * job->group_out_stride;
-    attention.k_offset += group * job->group_k_stride;
-    attention.v_offset += group * job->group_v_stride;
+    attention.q += g0 * attention.group_q_stride;
+    attention.out += g0 * attention.group_out_stride;
+    attention.k_offset += g0 * attention.group_k_stride;
+    attention.v_offset += g0 * attention.group_v_stride;
+    attention.groups = attention.groups - g0 < job->tile_groups ? attention.groups - g0 : job->tile_groups;
     const int64_t t0 = token_tile * job->tile_tokens, h0 = head_tile * job->tile_heads;
     int64_t t1 = t0 + job->tile_tokens, h1 = h0 + job->tile_heads;
     if (t1 > job->tokens) t1 = job->tokens;

@@ -7,21 +7,21 @@
 #define ROUNDED_DEPTH 1024
 #define ROUNDED_ROWS 8
 
-// The next block's keys, in lines of 64 bytes, which come in while this block's values are read.
+// Vectors that are read next, in lines of 64 bytes, which come in while this block's values are read.
 typedef struct {
-    const char *key;
-    int64_t stride, keys;  // bytes from a key to the next, and how many are left
-    int64_t line, lines;   // of a key
+    const char *at;
+    int64_t stride, left;  // bytes from a vector to the next, and how many are left
+    int64_t line, lines;   // of a vector
     int64_t step;          // lines with each pair of this block's keys
 } rounded_ahead;
 
 INLINE void rounded_fetch(rounded_ahead *ahead) {
-    for (int64_t n = 0; n < ahead->step && ahead->keys > 0; n++) {
-        __builtin_prefetch(ahead->key + 64 * ahead->line, 0, 2);
+    for (int64_t n = 0; n < ahead->step && ahead->left > 0; n++) {
+        __builtin_prefetch(ahead->at + 64 * ahead->line, 0, 2);
         if (++ahead->line < ahead->lines) continue;
         ahead->line = 0;
-        ahead->key += ahead->stride;
-        ahead->keys--;
+        ahead->at += ahead->stride;
+        ahead->left--;
     }
 }
 
@@ -83,88 +83,129 @@ INLINE int rounded_takes(const vl_attention *p) {
     return p->rounds && p->type == VL_TYPE_BF16 && p->qk_dim <= ROUNDED_DEPTH;
 }
 
-static void attend_rounded(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scores) {
+// The running softmax of a call's rows, group after group.
+typedef struct {
     _Alignas(64) uint16_t queries[VL_ATTENTION_ROWS * ROUNDED_DEPTH];
     _Alignas(64) uint16_t weights[VL_ATTENTION_ROWS * VL_ATTENTION_BLOCK];
     float *out[VL_ATTENTION_ROWS];
     float largest[VL_ATTENTION_ROWS], factor[VL_ATTENTION_ROWS];
     vf total[VL_ATTENTION_ROWS];
+} rounded_state;
+
+// Scores of a row become weights of 64 keys, of which it sees `seen`.
+INLINE void rounded_softmax(const vl_attention *p, rounded_state *state, int64_t r, const float *row, int64_t seen,
+                            const int first) {
     const float log2e = 1.44269504f;
     const vf scale = vf_set(p->scale * log2e), minus = vf_set(-__builtin_inff());
-    const int64_t heads = h1 - h0, rows = (t1 - t0) * heads;
+    uint16_t *w = state->weights + r * VL_ATTENTION_BLOCK;
+    state->factor[r] = 1.0f;
+    if (seen <= 0) {
+        _mm512_storeu_si512(w, _mm512_setzero_si512());
+        _mm512_storeu_si512(w + 32, _mm512_setzero_si512());
+        return;
+    }
+    vf x[4];
+    UNROLL for (int n = 0; n < 4; n++) {
+        const int64_t left = seen - 16 * n;
+        x[n] = vf_load(row + 16 * n) * scale;
+        if (left < 16) x[n] = _mm512_mask_mov_ps(minus, left > 0 ? part_mask(left) : 0, x[n]);
+    }
+    const vf tops = vf_max(vf_max(x[0], x[1]), vf_max(x[2], x[3]));
+    // The maximum seldom rises after the first blocks, and asking whether it does costs less than finding it.
+    if (_mm512_cmp_ps_mask(tops, vf_set(state->largest[r]), _CMP_GT_OQ) != 0) {
+        const float top = vf_top(tops);
+        const vf old = first ? vf_zero() : dense_exp2(vf_set(state->largest[r] - top));
+        state->factor[r] = _mm512_cvtss_f32(old);
+        state->total[r] = state->total[r] * old;
+        state->largest[r] = top;
+    }
+    const vf shift = vf_set(state->largest[r]);
+    UNROLL for (int n = 0; n < 4; n++) x[n] = dense_exp2(x[n] - shift);
+    state->total[r] = state->total[r] + ((x[0] + x[1]) + (x[2] + x[3]));
+    _mm512_storeu_si512(w, (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]));
+    _mm512_storeu_si512(w + 32, (__m512i)_mm512_cvtne2ps_pbh(x[3], x[2]));
+}
+
+// One block of the cache for one group, whose rows are those from `from` on.
+INLINE void rounded_block(const vl_attention *p, rounded_state *state, int64_t from, int64_t t0, int64_t heads,
+                          int64_t rows, int64_t base, int64_t count, int64_t ahead_keys, int64_t ahead_values,
+                          float *scores) {
+    const uint16_t *block = (const uint16_t *)p->blocks[base / VL_ATTENTION_BLOCK];
+    // Latents are keys and values at once.
+    const int shared = p->k_offset == p->v_offset;
+    const vl_product s = {state->queries + from * p->qk_dim,
+                          p->qk_dim,
+                          block + p->k_offset,
+                          p->position_stride,
+                          scores,
+                          VL_ATTENTION_BLOCK,
+                          0,
+                          rows,
+                          count,
+                          p->qk_dim,
+                          0,
+                          shared ? 0 : ahead_keys};
+    nt_bf16_bf16(&s, 0, count);
     for (int64_t r = 0; r < rows; r++) {
-        const int64_t t = t0 + r / heads, h = h0 + r % heads;
-        bf16_from_f32(queries + r * p->qk_dim, p->q + t * p->q_token_stride + h * p->q_head_stride, p->qk_dim);
-        out[r] = p->out + t * p->out_token_stride + h * p->out_head_stride;
-        for (int64_t i = 0; i < p->v_dim; i++) out[r][i] = 0.0f;
-        largest[r] = -__builtin_inff();
-        total[r] = vf_zero();
+        int64_t seen = count;
+        if (p->causal && p->first_position + t0 + r / heads + 1 - base < seen)
+            seen = p->first_position + t0 + r / heads + 1 - base;
+        rounded_softmax(p, state, from + r, scores + r * VL_ATTENTION_BLOCK, seen, base == 0);
+    }
+    const int64_t pairs = (count + 1) / 2, next = shared ? ahead_keys : ahead_values;
+    rounded_ahead ahead = {0};
+    if (next != 0) {
+        ahead.at = (const char *)(block + p->v_offset) + next;
+        ahead.stride = 2 * p->position_stride;
+        ahead.left = VL_ATTENTION_BLOCK;
+        ahead.lines = (2 * (shared ? p->qk_dim : p->v_dim) + 63) / 64;
+        const int64_t steps = (p->v_dim + 31) / 32 * pairs;
+        ahead.step = (ahead.left * ahead.lines + steps - 1) / steps;
+    }
+    const uint16_t *weights = state->weights + from * VL_ATTENTION_BLOCK;
+    int64_t d = 0;
+    for (; d + 32 <= p->v_dim; d += 32)
+        rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, state->out + from,
+                     state->factor + from, d, 32, 1, &ahead);
+    if (d < p->v_dim)
+        rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, state->out + from,
+                     state->factor + from, d, p->v_dim - d, 0, &ahead);
+}
+
+static void attend_rounded(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scores) {
+    rounded_state state;
+    const int64_t heads = h1 - h0, rows = (t1 - t0) * heads;
+    for (int64_t g = 0; g < p->groups; g++) {
+        const vl_attention one = attend_group(p, g);
+        for (int64_t r = 0; r < rows; r++) {
+            const int64_t t = t0 + r / heads, h = h0 + r % heads, place = g * rows + r;
+            bf16_from_f32(state.queries + place * p->qk_dim, one.q + t * p->q_token_stride + h * p->q_head_stride,
+                          p->qk_dim);
+            float *out = attend_out(&one, t0, h0, heads, r);
+            for (int64_t i = 0; i < p->v_dim; i++) out[i] = 0.0f;
+            state.out[place] = out;
+            state.largest[place] = -__builtin_inff();
+            state.total[place] = vf_zero();
+        }
     }
     int64_t visible = p->key_count;
     if (p->causal && p->first_position + t1 < visible) visible = p->first_position + t1;
     for (int64_t base = 0; base < visible; base += VL_ATTENTION_BLOCK) {
         const int64_t count = visible - base < VL_ATTENTION_BLOCK ? visible - base : VL_ATTENTION_BLOCK;
-        const uint16_t *block = (const uint16_t *)p->blocks[base / VL_ATTENTION_BLOCK];
-        const vl_product s = {
-            queries,   p->qk_dim, block + p->k_offset, p->position_stride, scores, VL_ATTENTION_BLOCK, 0, rows, count,
-            p->qk_dim, 0};
-        nt_bf16_bf16(&s, 0, count);
-        for (int64_t r = 0; r < rows; r++) {
-            const float *row = scores + r * VL_ATTENTION_BLOCK;
-            uint16_t *w = weights + r * VL_ATTENTION_BLOCK;
-            int64_t seen = count;
-            if (p->causal && p->first_position + t0 + r / heads + 1 - base < seen)
-                seen = p->first_position + t0 + r / heads + 1 - base;
-            factor[r] = 1.0f;
-            if (seen <= 0) {
-                _mm512_storeu_si512(w, _mm512_setzero_si512());
-                _mm512_storeu_si512(w + 32, _mm512_setzero_si512());
-                continue;
-            }
-            vf x[4];
-            UNROLL for (int n = 0; n < 4; n++) {
-                const int64_t left = seen - 16 * n;
-                x[n] = vf_load(row + 16 * n) * scale;
-                if (left < 16) x[n] = _mm512_mask_mov_ps(minus, left > 0 ? part_mask(left) : 0, x[n]);
-            }
-            const vf tops = vf_max(vf_max(x[0], x[1]), vf_max(x[2], x[3]));
-            // The maximum seldom rises after the first blocks, and asking whether it does costs less than finding it.
-            if (_mm512_cmp_ps_mask(tops, vf_set(largest[r]), _CMP_GT_OQ) != 0) {
-                const float top = vf_top(tops);
-                const vf old = base > 0 ? dense_exp2(vf_set(largest[r] - top)) : vf_zero();
-                factor[r] = _mm512_cvtss_f32(old);
-                total[r] = total[r] * old;
-                largest[r] = top;
-            }
-            const vf shift = vf_set(largest[r]);
-            UNROLL for (int n = 0; n < 4; n++) x[n] = dense_exp2(x[n] - shift);
-            total[r] = total[r] + ((x[0] + x[1]) + (x[2] + x[3]));
-            _mm512_storeu_si512(w, (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]));
-            _mm512_storeu_si512(w + 32, (__m512i)_mm512_cvtne2ps_pbh(x[3], x[2]));
+        for (int64_t g = 0; g < p->groups; g++) {
+            const vl_attention one = attend_group(p, g);
+            rounded_block(&one, &state, g * rows, t0, heads, rows, base, count,
+                          attend_ahead(p, g, p->group_k_stride, base, visible, 2, 1),
+                          attend_ahead(p, g, p->group_v_stride, base, visible, 2, 1), scores);
         }
-        const int64_t pairs = (count + 1) / 2;
-        rounded_ahead ahead = {0};
-        if (base + VL_ATTENTION_BLOCK < visible) {
-            ahead.key = (const char *)((const uint16_t *)p->blocks[base / VL_ATTENTION_BLOCK + 1] + p->k_offset);
-            ahead.stride = 2 * p->position_stride;
-            ahead.keys = VL_ATTENTION_BLOCK;
-            ahead.lines = (2 * p->qk_dim + 63) / 64;
-            const int64_t steps = (p->v_dim + 31) / 32 * pairs;
-            ahead.step = (ahead.keys * ahead.lines + steps - 1) / steps;
-        }
-        int64_t d = 0;
-        for (; d + 32 <= p->v_dim; d += 32)
-            rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, out, factor, d, 32, 1, &ahead);
-        if (d < p->v_dim)
-            rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, out, factor, d, p->v_dim - d, 0,
-                         &ahead);
     }
-    for (int64_t r = 0; r < rows; r++) {
-        const vf share = vf_set(1.0f / vf_sum(total[r]));
+    for (int64_t r = 0; r < rows * p->groups; r++) {
+        const vf share = vf_set(1.0f / vf_sum(state.total[r]));
         for (int64_t d = 0; d < p->v_dim; d += 16) {
+            float *out = state.out[r] + d;
             const int64_t left = p->v_dim - d;
-            if (left >= 16) vf_store(out[r] + d, vf_load(out[r] + d) * share);
-            else vf_store_part(out[r] + d, vf_load_part(out[r] + d, left) * share, left);
+            if (left >= 16) vf_store(out, vf_load(out) * share);
+            else vf_store_part(out, vf_load_part(out, left) * share, left);
         }
     }
 }

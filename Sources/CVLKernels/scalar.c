@@ -101,34 +101,39 @@ PACKED void product_f32(const vl_type t, const vl_product *p, int64_t first, int
     static void nt_f32_##NAME(const vl_product *p, int64_t first, int64_t last) { product_f32(TYPE, p, first, last); }
 VL_BLOCK_TYPES(DEFINE_QUANTIZED)
 
+static void attend_row(const vl_attention *p, int64_t group, int64_t t, int64_t h) {
+    const vl_type type = (vl_type)p->type;
+    const int64_t key = p->k_offset + group * p->group_k_stride, value = p->v_offset + group * p->group_v_stride;
+    const float *q = p->q + group * p->group_q_stride + t * p->q_token_stride + h * p->q_head_stride;
+    float *out = p->out + group * p->group_out_stride + t * p->out_token_stride + h * p->out_head_stride;
+    int64_t seen = p->key_count;
+    if (p->causal && p->first_position + t + 1 < seen) seen = p->first_position + t + 1;
+    for (int64_t i = 0; i < p->v_dim; i++) out[i] = 0.0f;
+    float maximum = -INFINITY, total = 0.0f;
+    for (int64_t j = 0; j < seen; j++) {
+        const void *block = p->blocks[j / VL_ATTENTION_BLOCK];
+        const int64_t place = (j % VL_ATTENTION_BLOCK) * p->position_stride;
+        float score = 0.0f;
+        for (int64_t i = 0; i < p->qk_dim; i++) score += q[i] * element(block, type, key + place + i);
+        score *= p->scale;
+        if (score > maximum) {
+            const float factor = expf(maximum - score);
+            total *= factor;
+            for (int64_t i = 0; i < p->v_dim; i++) out[i] *= factor;
+            maximum = score;
+        }
+        const float weight = expf(score - maximum);
+        total += weight;
+        for (int64_t i = 0; i < p->v_dim; i++) out[i] += weight * element(block, type, value + place + i);
+    }
+    for (int64_t i = 0; i < p->v_dim; i++) out[i] /= total;
+}
+
 static void attend(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch) {
     (void)scratch;
-    const vl_type type = (vl_type)p->type;
-    for (int64_t t = t0; t < t1; t++) {
-        for (int64_t h = h0; h < h1; h++) {
-            const float *q = p->q + t * p->q_token_stride + h * p->q_head_stride;
-            float *out = p->out + t * p->out_token_stride + h * p->out_head_stride;
-            int64_t seen = p->key_count;
-            if (p->causal && p->first_position + t + 1 < seen) seen = p->first_position + t + 1;
-            for (int64_t i = 0; i < p->v_dim; i++) out[i] = 0.0f;
-            float maximum = -INFINITY, total = 0.0f;
-            for (int64_t j = 0; j < seen; j++) {
-                const void *block = p->blocks[j / VL_ATTENTION_BLOCK];
-                const int64_t place = (j % VL_ATTENTION_BLOCK) * p->position_stride;
-                float score = 0.0f;
-                for (int64_t i = 0; i < p->qk_dim; i++) score += q[i] * element(block, type, p->k_offset + place + i);
-                score *= p->scale;
-                if (score > maximum) {
-                    const float factor = expf(maximum - score);
-                    total *= factor;
-                    for (int64_t i = 0; i < p->v_dim; i++) out[i] *= factor;
-                    maximum = score;
-                }
-                const float weight = expf(score - maximum);
-                total += weight;
-                for (int64_t i = 0; i < p->v_dim; i++) out[i] += weight * element(block, type, p->v_offset + place + i);
-            }
-            for (int64_t i = 0; i < p->v_dim; i++) out[i] /= total;
+    for (int64_t g = 0; g < p->groups; g++) {
+        for (int64_t t = t0; t < t1; t++) {
+            for (int64_t h = h0; h < h1; h++) attend_row(p, g, t, h);
         }
     }
 }

@@ -25,6 +25,9 @@
 #define NT_STREAM 1
 #endif
 _Static_assert(NT_STREAM == 1 || (NT_STREAM == 2 && NT_ALONE == 1), "two rows take one column at a time");
+// Depth up to which even one row takes several columns at a time: such columns are no long streams, and what costs is
+// folding each one's sums.
+#define NT_SHORT 512
 #define NT_WIDEST (NT_ALONE > NT_COLUMNS ? NT_ALONE : NT_COLUMNS)
 
 // Values [k, k + LANES) of a stored row, or the first n of them.
@@ -104,6 +107,14 @@ INLINE nt_ahead nt_share(const char *next, int64_t lines, int64_t row, int64_t c
     return (nt_ahead){next + 64 * from, next + 64 * to, (to - from + steps) / (steps + 1), rows >= 4 * NT_ROWS};
 }
 
+// Brings near what is read after the product in place of its columns from `column` on (see vl_product).
+INLINE void nt_after(const vl_product *p, int64_t bytes, int64_t stride, int64_t column, const int nr) {
+    if (p->ahead == 0) return;
+    const char *b = (const char *)p->b + column * stride + p->ahead;
+    for (int j = 0; j < nr; j++, b += stride)
+        for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(b + byte, 0, 2);
+}
+
 #define DEFINE_NT(NAME, BYTES, LOAD, LOAD_PART)                                                                        \
     INLINE void NAME##_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int nr,              \
                             nt_ahead ahead) {                                                                          \
@@ -147,13 +158,13 @@ INLINE nt_ahead nt_share(const char *next, int64_t lines, int64_t row, int64_t c
 // Walks tiles: blocks of rows outside, columns next, tiles of rows inside, so that a tile's columns stay in the first
 // cache and the block's rows in the second. Meanwhile the next columns come in, a share with each tile of rows: all at
 // once they would wait for the memory, and columns that come when they are read cost a fifth of the time. One row alone
-// takes column after column: what it reads is then one stream of memory, which the processor's prefetcher follows best.
+// takes long columns one after the other: what it reads is then one stream of memory, which the processor's prefetcher follows best.
 // Vectors of few lanes want several columns all the same, or each multiply-add would wait for the one before.
 #define NT_DRIVER(NAME, A_SIZE, BYTES, STEP)                                                                           \
     static void NAME(const vl_product *p, int64_t first, int64_t last) {                                               \
         nt_ahead ahead = {0};                                                                                          \
         if (p->rows == 0) return;                                                                                      \
-        if (p->rows <= NT_STREAM) {                                                                                    \
+        if (p->rows <= NT_STREAM && p->depth > NT_SHORT) {                                                             \
             int64_t j = first;                                                                                         \
             for (; NT_ALONE > 1 && j + NT_ALONE <= last; j += NT_ALONE) NAME##_tile(p, 0, j, 1, NT_ALONE, ahead);      \
             for (; j < last; j++) {                                                                                    \
@@ -170,6 +181,7 @@ INLINE nt_ahead nt_share(const char *next, int64_t lines, int64_t row, int64_t c
                 int64_t i = top;                                                                                       \
                 const char *next = (const char *)p->b + BYTES((j + NT_COLUMNS) * p->b_stride);                         \
                 const int64_t lines = nt_lines(p, BYTES(NT_COLUMNS * p->b_stride), j + NT_COLUMNS);                    \
+                if (top == 0) nt_after(p, BYTES(p->depth), BYTES(p->b_stride), j, NT_COLUMNS);                         \
                 for (; i + NT_ROWS <= bottom; i += NT_ROWS) {                                                          \
                     ahead = nt_share(next, lines, i - top, NT_ROWS, bottom - top, p->depth / STEP);                    \
                     NAME##_tile(p, i, j, NT_ROWS, NT_COLUMNS, ahead);                                                  \
@@ -180,6 +192,7 @@ INLINE nt_ahead nt_share(const char *next, int64_t lines, int64_t row, int64_t c
             ahead.end = ahead.at;                                                                                      \
             for (; j < last; j++) {                                                                                    \
                 int64_t i = top;                                                                                       \
+                if (top == 0) nt_after(p, BYTES(p->depth), BYTES(p->b_stride), j, 1);                                  \
                 for (; i + NT_ROWS <= bottom; i += NT_ROWS) NAME##_tile(p, i, j, NT_ROWS, 1, ahead);                   \
                 NT_REST(NAME, 1)                                                                                       \
             }                                                                                                          \
@@ -191,12 +204,17 @@ DEFINE_NT(nt_f32_bf16, BYTES_2, load_bf16, load_bf16_part)
 DEFINE_NT(nt_f32_f16, BYTES_2, load_f16, load_f16_part)
 DEFINE_NT(nt_f32_q8, BYTES_Q8, load_q8, load_q8_part)
 
+INLINE void nn_after(const char *at, int64_t bytes) {
+    for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(at + byte, 0, 2);
+}
+
 #define DEFINE_NN(NAME, BYTES, LOAD, LOAD_PART)                                                                        \
     INLINE void NAME##_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int vectors,         \
                             int64_t part) {                                                                            \
         vf acc[NN_ROWS][NN_VECTORS];                                                                                   \
         const float *a = (const float *)p->a + row * p->a_stride;                                                      \
         const char *b = (const char *)p->b;                                                                            \
+        const int64_t ahead = row == 0 ? p->ahead : 0;                                                                 \
         UNROLL for (int i = 0; i < mr; i++) {                                                                          \
             const float *c = p->c + (row + i) * p->c_stride + column;                                                  \
             if (!p->accumulate) {                                                                                      \
@@ -209,6 +227,7 @@ DEFINE_NT(nt_f32_q8, BYTES_Q8, load_q8, load_q8_part)
         }                                                                                                              \
         for (int64_t k = 0; k < p->depth; k++) {                                                                       \
             const char *bk = b + BYTES(k * p->b_stride);                                                               \
+            if (ahead != 0) nn_after(bk + BYTES(column) + ahead, BYTES(vectors * LANES));                              \
             vf bv[NN_VECTORS];                                                                                         \
             if (part) {                                                                                                \
                 bv[0] = LOAD_PART(bk, column, part);                                                                   \

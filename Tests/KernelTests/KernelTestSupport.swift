@@ -91,7 +91,8 @@ func multiply(
                 rows: Int64(rows),
                 columns: Int64(columns),
                 depth: Int64(depth),
-                accumulate: start == nil ? 0 : 1
+                accumulate: start == nil ? 0 : 1,
+                ahead: 0
             )
             for range in ranges { kernel(&product, Int64(range.lowerBound), Int64(range.upperBound)) }
         }

@@ -225,7 +225,8 @@ struct ProductTests {
                         rows: Int64(shape.0),
                         columns: Int64(shape.1),
                         depth: 1280,
-                        accumulate: 0
+                        accumulate: 0,
+                        ahead: 0
                     )
                 }
                 jobs.append(vl_product_job(product: product, kernel: kernel, unit_columns: 0, first_unit: 0))
@@ -389,6 +390,8 @@ struct AttentionTests {
         var causal: Bool
         /// Multiplies scores; small where long keys would make them so large that the softmax amplifies every rounding.
         var scale: Float = 0.3
+        /// Key-value heads, each with `heads` query heads.
+        var groups = 1
     }
 
     static let cases = [
@@ -400,6 +403,9 @@ struct AttentionTests {
         Case(heads: 16, keySize: 80, valueSize: 64, keys: 65, tokens: 1, causal: true),
         Case(heads: 3, keySize: 9, valueSize: 7, keys: 129, tokens: 9, causal: true),
         Case(heads: 16, keySize: 576, valueSize: 512, keys: 131, tokens: 4, causal: true, scale: 0.07),
+        Case(heads: 1, keySize: 64, valueSize: 64, keys: 150, tokens: 1, causal: true, groups: 10),
+        Case(heads: 3, keySize: 64, valueSize: 32, keys: 67, tokens: 2, causal: true, groups: 5),
+        Case(heads: 2, keySize: 18, valueSize: 9, keys: 64, tokens: 1, causal: false, groups: 3),
     ]
 
     /// Output of the tokens of a range, computed tile by tile as `tiles` says.
@@ -410,11 +416,13 @@ struct AttentionTests {
         tokens: Range<Int>,
         tile: Int,
         headTile: Int,
+        groupTile: Int = 1,
         rounds: Bool = false
     ) -> [Float] {
         var numbers = Numbers(UInt64(c.keys))
-        let q = numbers.array(c.tokens * c.heads * c.keySize, scale: 2)
-        let stride = c.keySize + c.valueSize
+        let heads = c.groups * c.heads
+        let q = numbers.array(c.tokens * heads * c.keySize, scale: 2)
+        let stride = c.groups * (c.keySize + c.valueSize)
         let cache = numbers.array((c.keys + 63) / 64 * 64 * stride, scale: 1.5)
         var narrow = [UInt8](repeating: 0, count: cache.count * 4)
         narrow.withUnsafeMutableBytes { narrow in
@@ -426,7 +434,7 @@ struct AttentionTests {
             default: narrow.copyBytes(from: cache.withUnsafeBytes { Array($0) })
             }
         }
-        var out = [Float](repeating: 7, count: c.tokens * c.heads * c.valueSize)
+        var out = [Float](repeating: 7, count: c.tokens * heads * c.valueSize)
         var scratch = [Float](repeating: 0, count: Int(VL_ATTENTION_SCRATCH))
         narrow.withUnsafeBytes { narrow in
             let cached = base(narrow)
@@ -437,36 +445,43 @@ struct AttentionTests {
             blocks.withUnsafeBufferPointer { blocks in
                 q.withUnsafeBufferPointer { q in
                     out.withUnsafeMutableBufferPointer { out in
-                        var attention = vl_attention(
-                            q: base(q),
-                            q_token_stride: Int64(c.heads * c.keySize),
-                            q_head_stride: Int64(c.keySize),
-                            out: base(out),
-                            out_token_stride: Int64(c.heads * c.valueSize),
-                            out_head_stride: Int64(c.valueSize),
-                            blocks: base(blocks),
-                            k_offset: 0,
-                            v_offset: Int64(c.keySize),
-                            position_stride: Int64(stride),
-                            qk_dim: Int64(c.keySize),
-                            v_dim: Int64(c.valueSize),
-                            key_count: Int64(c.keys),
-                            first_position: Int64(c.keys - c.tokens),
-                            causal: c.causal ? 1 : 0,
-                            type: Int32(type.rawValue),
-                            rounds: rounds ? 1 : 0,
-                            scale: c.scale
-                        )
-                        for t in Swift.stride(from: tokens.lowerBound, to: tokens.upperBound, by: tile) {
-                            for h in Swift.stride(from: 0, to: c.heads, by: headTile) {
-                                kernels.attend(
-                                    &attention,
-                                    Int64(t),
-                                    Int64(min(tokens.upperBound, t + tile)),
-                                    Int64(h),
-                                    Int64(min(c.heads, h + headTile)),
-                                    &scratch
-                                )
+                        for g in Swift.stride(from: 0, to: c.groups, by: groupTile) {
+                            var attention = vl_attention(
+                                q: base(q) + g * c.heads * c.keySize,
+                                q_token_stride: Int64(heads * c.keySize),
+                                q_head_stride: Int64(c.keySize),
+                                out: base(out) + g * c.heads * c.valueSize,
+                                out_token_stride: Int64(heads * c.valueSize),
+                                out_head_stride: Int64(c.valueSize),
+                                blocks: base(blocks),
+                                k_offset: Int64(g * c.keySize),
+                                v_offset: Int64(c.groups * c.keySize + g * c.valueSize),
+                                position_stride: Int64(stride),
+                                groups: Int64(min(groupTile, c.groups - g)),
+                                group_q_stride: Int64(c.heads * c.keySize),
+                                group_out_stride: Int64(c.heads * c.valueSize),
+                                group_k_stride: Int64(c.keySize),
+                                group_v_stride: Int64(c.valueSize),
+                                qk_dim: Int64(c.keySize),
+                                v_dim: Int64(c.valueSize),
+                                key_count: Int64(c.keys),
+                                first_position: Int64(c.keys - c.tokens),
+                                causal: c.causal ? 1 : 0,
+                                type: Int32(type.rawValue),
+                                rounds: rounds ? 1 : 0,
+                                scale: c.scale
+                            )
+                            for t in Swift.stride(from: tokens.lowerBound, to: tokens.upperBound, by: tile) {
+                                for h in Swift.stride(from: 0, to: c.heads, by: headTile) {
+                                    kernels.attend(
+                                        &attention,
+                                        Int64(t),
+                                        Int64(min(tokens.upperBound, t + tile)),
+                                        Int64(h),
+                                        Int64(min(c.heads, h + headTile)),
+                                        &scratch
+                                    )
+                                }
                             }
                         }
                     }
@@ -474,7 +489,7 @@ struct AttentionTests {
             }
         }
         return Array(
-            out[tokens.lowerBound * c.heads * c.valueSize..<tokens.upperBound * c.heads * c.valueSize]
+            out[tokens.lowerBound * heads * c.valueSize..<tokens.upperBound * heads * c.valueSize]
         )
     }
 
@@ -525,8 +540,8 @@ struct AttentionTests {
     func invariance(name: String) throws {
         let kernels = try table(name)
         for c in Self.cases {
-            for (type, rounds) in [(VL_TYPE_F32, false), (VL_TYPE_BF16, true)] {
-                func tiled(_ tile: Int, _ headTile: Int) -> [Float] {
+            for (type, rounds) in [(VL_TYPE_F32, false), (VL_TYPE_F16, false), (VL_TYPE_BF16, true)] {
+                func tiled(_ tile: Int, _ headTile: Int, _ groupTile: Int = 1) -> [Float] {
                     attend(
                         c,
                         kernels,
@@ -534,12 +549,15 @@ struct AttentionTests {
                         tokens: 0..<c.tokens,
                         tile: tile,
                         headTile: headTile,
+                        groupTile: groupTile,
                         rounds: rounds
                     )
                 }
                 let whole = tiled(max(1, 32 / c.heads), c.heads)
                 #expect(whole == tiled(1, 1), "\(c)")
                 #expect(whole == tiled(3, 2), "\(c)")
+                guard c.groups > 1 else { continue }
+                for groups in [2, c.groups] { #expect(whole == tiled(1, c.heads, groups), "\(c)") }
             }
         }
     }

@@ -57,6 +57,7 @@ typedef struct {
     int64_t columns;
     int64_t depth;
     int32_t accumulate;  // "nn" kernels: start from what C holds instead of zero
+    int64_t ahead;  // bytes from each row of B to one that is read soon after the product, to be brought near; or 0
 } vl_product;
 
 /// Computes columns [first, last) of a product. The types of A and B are those of the table's entry.
@@ -66,17 +67,17 @@ typedef void (*vl_product_fn)(const vl_product *product, int64_t first, int64_t 
 /// softmax, so this number is part of the summation order.
 enum { VL_ATTENTION_BLOCK = 64 };
 
-/// Largest number of (token, head) pairs that one `attend` call may cover.
+/// Largest number of (token, head, group) triples that one `attend` call may cover.
 enum { VL_ATTENTION_ROWS = 32 };
 
 /// Floats of scratch that one `attend` call needs.
 enum { VL_ATTENTION_SCRATCH = VL_ATTENTION_ROWS * (VL_ATTENTION_BLOCK + 2) };
 
-/// Softmax attention of query vectors over a blocked cache, for heads that share one key-value head.
+/// Softmax attention of query vectors over a blocked cache, for groups of heads that share a key-value head.
 ///
-/// Key j lies at `blocks[j / 64] + (k_offset + (j % 64) * position_stride)` elements of the cache's type; its value
-/// vector likewise from `v_offset`. The query vector of (token t, head h) lies at
-/// `q + t * q_token_stride + h * q_head_stride`; the output likewise.
+/// Key j of group 0 lies at `blocks[j / 64] + (k_offset + (j % 64) * position_stride)` elements of the cache's type; its
+/// value vector likewise from `v_offset`. The query vector of (token t, head h) lies at
+/// `q + t * q_token_stride + h * q_head_stride`; the output likewise. Group g has all of these g group strides further.
 typedef struct {
     const float *q;
     int64_t q_token_stride;
@@ -88,6 +89,11 @@ typedef struct {
     int64_t k_offset;
     int64_t v_offset;
     int64_t position_stride;
+    int64_t groups;
+    int64_t group_q_stride;
+    int64_t group_out_stride;
+    int64_t group_k_stride;
+    int64_t group_v_stride;
     int64_t qk_dim;
     int64_t v_dim;
     int64_t key_count;       // positions that hold a key
@@ -165,7 +171,8 @@ typedef struct vl_kernels {
     /// Quantizes n values (a multiple of 32) as a row of vl_q8_row_bytes: code = x * (127 / largest of 32), ties to even.
     void (*q8_from_f32)(void *row, const float *x, int64_t n);
 
-    /// Tokens [t0, t1) times heads [h0, h1), at most VL_ATTENTION_ROWS pairs; `scratch` is VL_ATTENTION_SCRATCH floats.
+    /// Tokens [t0, t1) times heads [h0, h1) of each group, at most VL_ATTENTION_ROWS in all; `scratch` is
+    /// VL_ATTENTION_SCRATCH floats.
     void (*attend)(const vl_attention *attention, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch);
 
     /// Whether `attend` is faster over a cache in bfloat16 if it may round.
@@ -239,18 +246,14 @@ int64_t vl_product_plan(const vl_product_jobs *jobs, int32_t threads);
 /// Runs one unit; the body of a parallel region over the number that vl_product_plan returned.
 void vl_product_unit(void *_Nullable jobs, int64_t unit, int worker);
 
-/// Attention of some tokens over one cache, for `groups` key-value heads with `heads` query heads each.
+/// Attention of some tokens over one cache, for all of its groups with `heads` query heads each.
 typedef struct {
-    vl_attention attention;  // of group 0; the others follow at the strides below
+    vl_attention attention;
     int64_t tokens;
     int64_t heads;
-    int64_t groups;
-    int64_t group_q_stride;
-    int64_t group_out_stride;
-    int64_t group_k_stride;
-    int64_t group_v_stride;
     int64_t tile_tokens;  // set by vl_attention_plan
     int64_t tile_heads;   // set by vl_attention_plan
+    int64_t tile_groups;  // set by vl_attention_plan
     int64_t first_unit;   // set by vl_attention_plan
 } vl_attention_job;
 
@@ -261,7 +264,7 @@ typedef struct {
     void (*attend)(const vl_attention *attention, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scratch);
 } vl_attention_jobs;
 
-/// Cuts the jobs into tiles of at most VL_ATTENTION_ROWS (token, head) pairs; returns the number of units.
+/// Cuts the jobs into tiles of at most VL_ATTENTION_ROWS (token, head, group) triples; returns the number of units.
 int64_t vl_attention_plan(const vl_attention_jobs *jobs, int32_t threads);
 
 /// Runs one unit; the body of a parallel region over the number that vl_attention_plan returned.

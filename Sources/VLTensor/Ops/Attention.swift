@@ -105,6 +105,11 @@ package struct AttentionList {
             k_offset: Int64(cache.keyOffset),
             v_offset: Int64(cache.valueOffset),
             position_stride: Int64(cache.positionStride),
+            groups: Int64(shape.keyValueHeads),
+            group_q_stride: Int64(group * shape.keySize),
+            group_out_stride: Int64(group * shape.valueSize),
+            group_k_stride: Int64(cache.keyHeadStride),
+            group_v_stride: Int64(cache.valueHeadStride),
             qk_dim: Int64(shape.keySize),
             v_dim: Int64(shape.valueSize),
             key_count: Int64(cache.count),
@@ -118,13 +123,9 @@ package struct AttentionList {
             attention: attention,
             tokens: Int64(q.rows),
             heads: Int64(group),
-            groups: Int64(shape.keyValueHeads),
-            group_q_stride: Int64(group * shape.keySize),
-            group_out_stride: Int64(group * shape.valueSize),
-            group_k_stride: Int64(cache.keyHeadStride),
-            group_v_stride: Int64(cache.valueHeadStride),
             tile_tokens: 1,
             tile_heads: 1,
+            tile_groups: 1,
             first_unit: 0
         )
         count += 1

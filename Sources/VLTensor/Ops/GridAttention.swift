@@ -190,7 +190,8 @@ extension Run {
             rows: Int64(a.rows),
             columns: Int64(out.columns),
             depth: Int64(a.columns),
-            accumulate: 0
+            accumulate: 0,
+            ahead: 0
         )
         kernel(&product, 0, Int64(out.columns))
     }

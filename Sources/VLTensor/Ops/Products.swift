@@ -176,7 +176,8 @@ extension Run {
             rows: Int64(rows.count),
             columns: Int64(weight.rows),
             depth: Int64(weight.columns),
-            accumulate: 0
+            accumulate: 0,
+            ahead: 0
         )
         list.append(product, kernel)
     }
@@ -218,7 +219,8 @@ extension Run {
             rows: Int64(x.rows),
             columns: Int64(weight.columns),
             depth: Int64(weight.rows),
-            accumulate: 0
+            accumulate: 0,
+            ahead: 0
         )
         switch weight.type {
         case .float32: list.append(product, kernels.pointee.nn_f32_f32)
