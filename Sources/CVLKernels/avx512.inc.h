@@ -136,21 +136,35 @@ VF vq vq_dot8(vq s, vq w, vq a) {
 
 #include "quant.inc.h"
 
+// Largest size of 32 values. The maximum is the second operand where the first is no number.
+VF float q8_largest(const float *x) {
+    const vf low = vf_load(x), high = vf_load(x + 16);
+    return vf_top(_mm512_max_ps(_mm512_abs_ps(high), _mm512_max_ps(_mm512_abs_ps(low), vf_zero())));
+}
+
 static void q8_from_f32(void *row, const float *x, int64_t n) {
     int8_t *codes = (int8_t *)row;
     float *scales = (float *)(void *)(codes + n);
     int32_t *sums = (int32_t *)(void *)(codes + n + n / 8);
     int32_t *halves = (int32_t *)(void *)(codes + n + n / 4);
-    const vf limit = vf_set(127.0f);
+    const vf top = vf_set(127.0f);
+    *q8_outlier_count(codes, n) = 0;
+    for (int64_t block = 0; block < n / 32; block++) scales[block] = q8_largest(x + 32 * block);
+    const float limit = q8_limit(scales, n / 32);
     for (int64_t block = 0; block < n / 32; block++) {
-        const vf low = vf_load(x + 32 * block), high = vf_load(x + 32 * block + 16);
-        // The maximum is the second operand where the first is no number.
-        const vf top = _mm512_max_ps(_mm512_abs_ps(high), _mm512_max_ps(_mm512_abs_ps(low), vf_zero()));
-        const float largest = vf_top(top);
+        const float *values = x + 32 * block;
+        float largest = scales[block], rest[32];
+        if (largest > limit) {
+            __builtin_memcpy(rest, values, sizeof rest);
+            q8_take_outliers(codes, n, rest, block, limit);
+            values = rest;
+            largest = q8_largest(rest);
+        }
+        const vf low = vf_load(values), high = vf_load(values + 16);
         const vf factor = vf_set(largest > 0.0f ? 127.0f / largest : 0.0f);
         const vf first = vf_round(low * factor), second = vf_round(high * factor);
-        const __mmask16 firsts = _mm512_cmp_ps_mask(_mm512_abs_ps(first), limit, _CMP_LE_OQ);
-        const __mmask16 seconds = _mm512_cmp_ps_mask(_mm512_abs_ps(second), limit, _CMP_LE_OQ);
+        const __mmask16 firsts = _mm512_cmp_ps_mask(_mm512_abs_ps(first), top, _CMP_LE_OQ);
+        const __mmask16 seconds = _mm512_cmp_ps_mask(_mm512_abs_ps(second), top, _CMP_LE_OQ);
         const __m512i a = _mm512_maskz_cvtps_epi32(firsts, first), b = _mm512_maskz_cvtps_epi32(seconds, second);
         _mm_storeu_si128((__m128i *)(void *)(codes + 32 * block), _mm512_cvtepi32_epi8(a));
         _mm_storeu_si128((__m128i *)(void *)(codes + 32 * block + 16), _mm512_cvtepi32_epi8(b));

@@ -308,14 +308,13 @@ void vl_packed_columns(vl_type type, const void *group, int64_t first, int64_t n
     }
 }
 
-int64_t vl_q8_row_bytes(int64_t depth) { return depth + depth / 4 + depth / 4; }
+int64_t vl_q8_row_bytes(int64_t depth) {
+    return depth + depth / 4 + depth / 4 + 16 + q8_outlier_room(depth) * (int64_t)sizeof(q8_outlier);
+}
 
-void vl_q8_remainder(float *out, const float *x, const void *row, int64_t n) {
-    const int8_t *codes = (const int8_t *)row;
-    for (int64_t block = 0; block < n / 32; block++) {
-        const float scale = q8_scales(codes, n)[block];
-        for (int64_t i = 32 * block; i < 32 * block + 32; i++) out[i] = x[i] - (float)codes[i] * scale;
-    }
+int64_t vl_q8_used_bytes(const void *row, int64_t depth) {
+    const int32_t count = *q8_outlier_count((const int8_t *)row, depth);
+    return vl_q8_row_bytes(depth) - (q8_outlier_room(depth) - count) * (int64_t)sizeof(q8_outlier);
 }
 
 vl_product_fn vl_product_q8(const vl_kernels *kernels, vl_type type) {

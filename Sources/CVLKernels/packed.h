@@ -128,14 +128,41 @@ PACKED const int32_t *q8_half_sums(const int8_t *row, int64_t depth) {
     return (const int32_t *)(const void *)(row + depth + depth / 4);
 }
 
-// Quantizes 32 values: codes, their scale, their sum and the sums of their halves. All instruction sets give the same.
-PACKED void vl_q8_block(const float *x, int8_t *codes, float *scale, int32_t *sum, int32_t *halves) {
+// Values of a row that stand out from it, and would cost their block's other values most of their bits: they are left out of
+// the blocks, and kept four columns at a time with a scale of their own.
+typedef struct {
+    int32_t four;     // which four columns
+    int8_t codes[4];  // 0 for those of them that do not stand out
+    float scale;
+    int32_t sum;  // of the codes
+} q8_outlier;
+
+// How many times the mean of the blocks' largest values stands out. On SmolLM2, whose perplexity chose the number, that is
+// so of 2 % of all fours.
+#define Q8_OUTLIER 1.5f
+
+// Room for them; what stands out beyond stays in its block.
+PACKED int64_t q8_outlier_room(int64_t depth) { return depth / 32; }
+// Their number, and after 16 bytes themselves, rising by `four`.
+PACKED int32_t *q8_outlier_count(const int8_t *row, int64_t depth) {
+    return (int32_t *)(void *)(row + depth + depth / 4 + depth / 4);
+}
+PACKED q8_outlier *q8_outliers(const int8_t *row, int64_t depth) {
+    return (q8_outlier *)(void *)(q8_outlier_count(row, depth) + 4);
+}
+
+PACKED float q8_top(const float *x, int n) {
     float top = 0.0f;
-    for (int i = 0; i < 32; i++) {
+    for (int i = 0; i < n; i++) {
         const float size = __builtin_fabsf(x[i]);
         if (size > top) top = size;
     }
-    const float factor = top > 0.0f ? 127.0f / top : 0.0f;
+    return top;
+}
+
+// Quantizes 32 values: codes, their scale, their sum and the sums of their halves.
+PACKED void vl_q8_block(const float *x, int8_t *codes, float *scale, int32_t *sum, int32_t *halves) {
+    const float top = q8_top(x, 32), factor = top > 0.0f ? 127.0f / top : 0.0f;
     *scale = top * (1.0f / 127.0f);
     halves[0] = halves[1] = 0;
     for (int i = 0; i < 32; i++) {
@@ -148,13 +175,49 @@ PACKED void vl_q8_block(const float *x, int8_t *codes, float *scale, int32_t *su
     *sum = halves[0] + halves[1];
 }
 
+// From which size on values stand out, of blocks whose largest values are `tops`.
+PACKED float q8_limit(const float *tops, int64_t blocks) {
+    float total = 0.0f;
+    for (int64_t block = 0; block < blocks; block++) total += tops[block];
+    return total * (Q8_OUTLIER / (float)blocks);
+}
+
+// Puts the values above `limit` of the block with these 32 values among the row's outliers, and zeros in their places.
+PACKED void q8_take_outliers(int8_t *row, int64_t depth, float *x, int64_t block, float limit) {
+    int32_t *count = q8_outlier_count(row, depth);
+    for (int j = 0; j < 8 && *count < q8_outlier_room(depth); j++) {
+        const float top = q8_top(x + 4 * j, 4);
+        if (!(top > limit)) continue;
+        q8_outlier *one = q8_outliers(row, depth) + (*count)++;
+        one->four = (int32_t)(8 * block + j);
+        one->scale = top * (1.0f / 127.0f);
+        one->sum = 0;
+        for (int c = 0; c < 4; c++) {
+            float *value = x + 4 * j + c;
+            one->codes[c] = 0;
+            if (!(__builtin_fabsf(*value) > limit)) continue;
+            one->codes[c] = (int8_t)__builtin_rintf(*value / top * 127.0f);
+            one->sum += one->codes[c];
+            *value = 0.0f;
+        }
+    }
+}
+
 // A row of them.
 PACKED void vl_q8_row(int8_t *codes, const float *x, int64_t n) {
     float *scales = (float *)(void *)(codes + n);
     int32_t *sums = (int32_t *)(void *)(codes + n + n / 8);
     int32_t *halves = (int32_t *)(void *)(codes + n + n / 4);
-    for (int64_t block = 0; block < n / 32; block++)
-        vl_q8_block(x + 32 * block, codes + 32 * block, scales + block, sums + block, halves + 2 * block);
+    *q8_outlier_count(codes, n) = 0;
+    // Where scales go there are the largest values first.
+    for (int64_t block = 0; block < n / 32; block++) scales[block] = q8_top(x + 32 * block, 32);
+    const float limit = q8_limit(scales, n / 32);
+    for (int64_t block = 0; block < n / 32; block++) {
+        float rest[32];
+        __builtin_memcpy(rest, x + 32 * block, sizeof rest);
+        if (scales[block] > limit) q8_take_outliers(codes, n, rest, block, limit);
+        vl_q8_block(rest, codes + 32 * block, scales + block, sums + block, halves + 2 * block);
+    }
 }
 
 #endif

@@ -19,8 +19,8 @@
 //   Q_HALVES, q_half               a form of its own for the sums of 16 columns, in place of vq_dot and vq_dot8 (see below)
 //
 // An output's sum runs over the blocks of 32 columns in order: within a block in integers (exact), then
-// float(sum) * activation scale, fused into the running sum with the weight's scale, and then the minimum's part. That is
-// the same in the direct form (few rows: weights are unpacked into registers), in the panel form (weights are unpacked
+// float(sum) * activation scale, fused into the running sum with the weight's scale, and then the minimum's part. After
+// the bias come the row's outliers, each like a block of four columns. That is the same in the direct form (few rows: weights are unpacked into registers), in the panel form (weights are unpacked
 // once into scratch for many rows, but for 8-bit codes, which are read where they lie) and in the scalar reference, so all
 // give the same bits.
 #include "packed.h"
@@ -109,14 +109,80 @@ INLINE vf q_add(const vl_type t, vf acc, vq sum, const q_scales *s, float scale,
     return packed_has_min(t) ? vf_fma(s->min, vf_set(scale * (float)total), acc) : acc;
 }
 
-INLINE void q_store(const vl_product *p, int64_t row, int64_t column, vf sum, int adds_bias) {
+INLINE void q_store(const vl_product *p, int64_t row, int64_t column, vf sum) {
     const int64_t left = p->columns - column;
     float *c = p->c + row * p->c_stride + column;
-    if (left <= 0) return;
-    if (left >= LANES) {
-        vf_store(c, adds_bias && p->bias ? sum + vf_load(p->bias + column) : sum);
-    } else {
-        vf_store_part(c, adds_bias && p->bias ? sum + vf_load_part(p->bias + column, left) : sum, left);
+    if (left >= LANES) vf_store(c, sum);
+    else if (left > 0) vf_store_part(c, sum, left);
+}
+
+INLINE vf q_add_bias(const vl_product *p, int64_t column, vf sum) {
+    const int64_t left = p->columns - column;
+    if (!p->bias || left <= 0) return sum;
+    return left >= LANES ? sum + vf_load(p->bias + column) : sum + vf_load_part(p->bias + column, left);
+}
+
+// Vector j of the codes of 32 columns.
+INLINE vq q_load_four(const vl_type t, const uint8_t *codes, int part, int j) {
+    const uint8_t *p = codes + part * LANES * 4;
+    if (packed_bits(t) == 8) return vq_load(p + 64 * j);
+    const vq both = vq_load(p + 64 * (j % 4));
+    const vq w = j < 4 ? vq_low(both) : vq_high(both);
+    if (packed_bits(t) == 4) return w;
+    const vq high = vq_load(p + (packed_bits(t) == 6 && j >= 4 ? 320 : 256));
+    // Shifts are part of the instructions.
+#define Q_FOUR(J)                                                                                                      \
+    case J: return packed_bits(t) == 5 ? vq_fifth(w, high, J) : vq_sixth(w, high, J);
+    switch (j) {
+        Q_FOUR(0)
+                Q_FOUR(1) Q_FOUR(2) Q_FOUR(3) Q_FOUR(4) Q_FOUR(5) Q_FOUR(6) default : return packed_bits(t) == 5
+            ? vq_fifth(w, high, 7)
+            : vq_sixth(w, high, 7);
+    }
+#undef Q_FOUR
+}
+
+// s + the products of 4 columns.
+INLINE vq q_dot_four(const vl_type t, vq s, vq w, const int8_t *codes) {
+#ifdef Q_HALVES
+    const vq columns[4] = {w, vq_set(0), vq_set(0), vq_set(0)};
+    int8_t a[16] = {codes[0], codes[1], codes[2], codes[3]};
+    return q_half(t, s, columns, a);
+#else
+    return q_dot(t, s, w, q_four(codes));
+#endif
+}
+
+// Adds an outlier of a row to an output; w are the codes of its four columns.
+INLINE vf q_add_outlier(const vl_type t, vf acc, vq w, const q_scales *s, const q8_outlier *one) {
+    vq sum = q_dot_four(t, q_start(t, one->sum), w, one->codes);
+    if (t == VL_TYPE_Q6_K) sum = vq_times(sum, s->small[one->four % 8 / 4]);
+    return q_add(t, acc, sum, s, one->scale, one->sum);
+}
+
+// All outliers of a row, straight from the packed weights. Not a part of every tile, since few rows have any.
+#define Q_OUTLIERS(NAME, TYPE)                                                                                         \
+    static __attribute__((noinline))                                                                                   \
+    vf q_outliers_##NAME(vf acc, const int8_t *row, int64_t depth, const uint8_t *group, int part) {                   \
+        const int32_t count = *q8_outlier_count(row, depth);                                                           \
+        const q8_outlier *all = q8_outliers(row, depth);                                                               \
+        for (int32_t n = 0; n < count; n++) {                                                                          \
+            const int64_t block = all[n].four / 8;                                                                     \
+            q_scales s;                                                                                                \
+            q_load_scales(TYPE, group, block, part, &s);                                                               \
+            const vq w = q_load_four(TYPE, packed_codes(TYPE, group, block), part, all[n].four % 8);                   \
+            acc = q_add_outlier(TYPE, acc, w, &s, all + n);                                                            \
+        }                                                                                                              \
+        return acc;                                                                                                    \
+    }
+VL_BLOCK_TYPES(Q_OUTLIERS)
+
+INLINE vf q_outliers(const vl_type t, vf acc, const int8_t *row, int64_t depth, const uint8_t *group, int part) {
+#define Q_OUTLIERS_OF(NAME, TYPE)                                                                                      \
+    case TYPE: return q_outliers_##NAME(acc, row, depth, group, part);
+    switch (t) {
+        VL_BLOCK_TYPES(Q_OUTLIERS_OF)
+        default: return acc;
     }
 }
 
@@ -155,8 +221,13 @@ INLINE void q_direct(const vl_type t, const vl_product *p, int64_t row, int64_t 
         }
     }
     UNROLL for (int i = 0; i < mr; i++) {
-        UNROLL for (int part = 0; part < Q_DIRECT_PARTS; part++)
-            q_store(p, row + i, column + part * LANES, acc[i][part], 1);
+        const int8_t *ai = a + i * p->a_stride;
+        const int apart = *q8_outlier_count(ai, p->depth) > 0;
+        UNROLL for (int part = 0; part < Q_DIRECT_PARTS; part++) {
+            vf sum = q_add_bias(p, column + part * LANES, acc[i][part]);
+            if (apart) sum = q_outliers(t, sum, ai, p->depth, group, first + part);
+            q_store(p, row + i, column + part * LANES, sum);
+        }
     }
 }
 
@@ -195,7 +266,7 @@ INLINE int q_in_place(const vl_type t) {
 #endif
 }
 
-INLINE vq q_codes(const vl_type t, const q_panel *panel, int64_t v, int64_t block, const int j) {
+INLINE vq q_codes(const vl_type t, const q_panel *panel, int64_t v, int64_t block, int j) {
     return vq_load(q_in_place(t) ? panel->packed[v] + block * packed_span_bytes(t) + 64 * j
                                  : panel->codes[v][block][j]);
 }
@@ -289,6 +360,33 @@ INLINE void q_fill(const vl_type t, const vl_product *p, int64_t column, int64_t
     }
 }
 
+// Adds a row's outliers to its finished outputs of a tile, from the panel if that holds all columns.
+INLINE void q_tile_outliers(const vl_type t, const vl_product *p, const q_panel *panel, const int8_t *row,
+                            int64_t column, int64_t v, int whole, vf *acc, const int nr) {
+    const int32_t count = *q8_outlier_count(row, p->depth);
+    if (count == 0) return;
+#ifndef Q_PAIRS
+    if (whole) {
+        const q8_outlier *all = q8_outliers(row, p->depth);
+        for (int32_t n = 0; n < count; n++) {
+            const int64_t block = all[n].four / 8;
+            const int four = all[n].four % 8;
+            UNROLL for (int m = 0; m < nr; m++) acc[m] =
+                q_add_outlier(t, acc[m], q_codes(t, panel, v + m, block, four), &panel->scales[v + m][block], all + n);
+        }
+        return;
+    }
+#else
+    (void)panel, (void)v, (void)whole;
+#endif
+    UNROLL for (int m = 0; m < nr; m++) {
+        const int64_t place = column + m * LANES;
+        acc[m] = q_outliers(t, acc[m], row, p->depth,
+                            (const uint8_t *)p->b + place / VL_GROUP_ROWS * packed_group(t, p->depth),
+                            (int)(place % VL_GROUP_ROWS / LANES));
+    }
+}
+
 // mr rows times nr vectors of a panel, from vector v on; C holds the sum of the columns before `first`.
 INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, int64_t row, int64_t column, int64_t v,
                    int64_t first, int64_t blocks, q_ahead *ahead, const int mr, const int nr) {
@@ -362,7 +460,11 @@ INLINE void q_tile(const vl_type t, const vl_product *p, const q_panel *panel, i
     }
     const int last = first + blocks == p->depth / 32;
     UNROLL for (int i = 0; i < mr; i++) {
-        UNROLL for (int n = 0; n < nr; n++) q_store(p, row + i, column + n * LANES, acc[i][n], last);
+        if (last) {
+            UNROLL for (int n = 0; n < nr; n++) acc[i][n] = q_add_bias(p, column + n * LANES, acc[i][n]);
+            q_tile_outliers(t, p, panel, a + i * p->a_stride, column, v, first == 0, acc[i], nr);
+        }
+        UNROLL for (int n = 0; n < nr; n++) q_store(p, row + i, column + n * LANES, acc[i][n]);
     }
 }
 
@@ -433,7 +535,7 @@ INLINE void q_product_f32(const vl_type t, const vl_product *p, int64_t first, i
                     vf acc = k == 0 ? vf_zero() : left >= LANES ? vf_load(c) : vf_load_part(c, left);
                     for (int64_t d = 0; d < n; d++)
                         acc = vf_fma(vf_set(a[d]), vf_load(weights + d * VL_GROUP_ROWS + part * LANES), acc);
-                    q_store(p, i, column, acc, k + n == p->depth);
+                    q_store(p, i, column, k + n == p->depth ? q_add_bias(p, column, acc) : acc);
                 }
             }
         }

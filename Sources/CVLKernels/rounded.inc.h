@@ -6,6 +6,8 @@
 // Widest query that has room; wider ones are not rounded.
 #define ROUNDED_DEPTH 1024
 #define ROUNDED_ROWS 8
+// Parts of 32 columns that one row alone takes at a time.
+#define ROUNDED_PARTS 4
 
 // Vectors that are read next, in lines of 64 bytes, which come in while this block's values are read.
 typedef struct {
@@ -25,40 +27,44 @@ INLINE void rounded_fetch(rounded_ahead *ahead) {
     }
 }
 
-// out = out * factor + weights * values for mr rows and 32 columns, of which `left` are there. Two keys' values are woven, so
-// that a lane holds a pair; lanes come out in the order that weaving leaves.
+// out = out * factor + weights * values for mr rows and nc times 32 columns, of which `left` are there (if not all, nc is
+// 1). Two keys' values are woven, so that a lane holds a pair; lanes come out in the order that weaving leaves.
 INLINE void rounded_tile(const uint16_t *weights, const uint16_t *values, int64_t stride, int64_t pairs,
                          float *const *out, const float *factor, int64_t column, int64_t left, const int whole,
-                         rounded_ahead *ahead, const int mr) {
-    vf low[ROUNDED_ROWS], high[ROUNDED_ROWS];
-    UNROLL for (int i = 0; i < mr; i++) low[i] = high[i] = vf_zero();
+                         rounded_ahead *ahead, const int mr, const int nc) {
+    vf low[ROUNDED_ROWS][ROUNDED_PARTS], high[ROUNDED_ROWS][ROUNDED_PARTS];
+    UNROLL for (int i = 0; i < mr; i++) { UNROLL for (int n = 0; n < nc; n++) low[i][n] = high[i][n] = vf_zero(); }
     const __mmask32 mask = whole || left >= 32 ? ~(__mmask32)0 : ((__mmask32)1 << left) - 1;
     for (int64_t k = 0; k < pairs; k++) {
-        rounded_fetch(ahead);
-        const uint16_t *first = values + 2 * k * stride + column, *second = first + stride;
-        const __m512i a = whole ? _mm512_loadu_si512(first) : _mm512_maskz_loadu_epi16(mask, first);
-        const __m512i b = whole ? _mm512_loadu_si512(second) : _mm512_maskz_loadu_epi16(mask, second);
-        const __m512bh front = (__m512bh)_mm512_unpacklo_epi16(a, b), back = (__m512bh)_mm512_unpackhi_epi16(a, b);
-        UNROLL for (int i = 0; i < mr; i++) {
-            const __m512bh pair = dense_spread(weights + i * VL_ATTENTION_BLOCK + 2 * k);
-            low[i] = _mm512_dpbf16_ps(low[i], front, pair);
-            high[i] = _mm512_dpbf16_ps(high[i], back, pair);
+        UNROLL for (int n = 0; n < nc; n++) {
+            rounded_fetch(ahead);
+            const uint16_t *first = values + 2 * k * stride + column + 32 * n, *second = first + stride;
+            const __m512i a = whole ? _mm512_loadu_si512(first) : _mm512_maskz_loadu_epi16(mask, first);
+            const __m512i b = whole ? _mm512_loadu_si512(second) : _mm512_maskz_loadu_epi16(mask, second);
+            const __m512bh front = (__m512bh)_mm512_unpacklo_epi16(a, b), back = (__m512bh)_mm512_unpackhi_epi16(a, b);
+            UNROLL for (int i = 0; i < mr; i++) {
+                const __m512bh pair = dense_spread(weights + i * VL_ATTENTION_BLOCK + 2 * k);
+                low[i][n] = _mm512_dpbf16_ps(low[i][n], front, pair);
+                high[i][n] = _mm512_dpbf16_ps(high[i][n], back, pair);
+            }
         }
     }
     const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
     const __m512i second = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
     UNROLL for (int i = 0; i < mr; i++) {
-        float *c = out[i] + column;
         const vf scale = vf_set(factor[i]);
-        const vf x = _mm512_permutex2var_ps(low[i], first, high[i]),
-                 y = _mm512_permutex2var_ps(low[i], second, high[i]);
-        if (whole) {
-            vf_store(c, vf_fma(vf_load(c), scale, x));
-            vf_store(c + 16, vf_fma(vf_load(c + 16), scale, y));
-        } else {
-            const int64_t near = left < 16 ? left : 16;
-            vf_store_part(c, vf_fma(vf_load_part(c, near), scale, x), near);
-            if (left > 16) vf_store_part(c + 16, vf_fma(vf_load_part(c + 16, left - 16), scale, y), left - 16);
+        UNROLL for (int n = 0; n < nc; n++) {
+            float *c = out[i] + column + 32 * n;
+            const vf x = _mm512_permutex2var_ps(low[i][n], first, high[i][n]),
+                     y = _mm512_permutex2var_ps(low[i][n], second, high[i][n]);
+            if (whole) {
+                vf_store(c, vf_fma(vf_load(c), scale, x));
+                vf_store(c + 16, vf_fma(vf_load(c + 16), scale, y));
+            } else {
+                const int64_t near = left < 16 ? left : 16;
+                vf_store_part(c, vf_fma(vf_load_part(c, near), scale, x), near);
+                if (left > 16) vf_store_part(c + 16, vf_fma(vf_load_part(c + 16, left - 16), scale, y), left - 16);
+            }
         }
     }
 }
@@ -70,12 +76,27 @@ INLINE void rounded_rows(int64_t rows, const uint16_t *weights, const uint16_t *
 #define ROUNDED_TILES(MR)                                                                                              \
     for (; i + MR <= rows; i += MR)                                                                                    \
         rounded_tile(weights + i * VL_ATTENTION_BLOCK, values, stride, pairs, out + i, factor + i, column, left,       \
-                     whole, ahead, MR);
+                     whole, ahead, MR, 1);
     ROUNDED_TILES(8)
     ROUNDED_TILES(4)
     ROUNDED_TILES(2)
     ROUNDED_TILES(1)
 #undef ROUNDED_TILES
+}
+
+// The same for all columns. One row alone takes several parts of each value at a time: one would be two chains of dependent
+// sums, and short reads far from each other.
+INLINE void rounded_values(int64_t rows, const uint16_t *weights, const uint16_t *values, int64_t stride, int64_t pairs,
+                           float *const *out, const float *factor, int64_t columns, rounded_ahead *ahead) {
+    int64_t d = 0;
+    if (rows == 1) {
+        for (; d + 32 * ROUNDED_PARTS <= columns; d += 32 * ROUNDED_PARTS)
+            rounded_tile(weights, values, stride, pairs, out, factor, d, 32, 1, ahead, 1, ROUNDED_PARTS);
+        for (; d + 64 <= columns; d += 64)
+            rounded_tile(weights, values, stride, pairs, out, factor, d, 32, 1, ahead, 1, 2);
+    }
+    for (; d + 32 <= columns; d += 32) rounded_rows(rows, weights, values, stride, pairs, out, factor, d, 32, 1, ahead);
+    if (d < columns) rounded_rows(rows, weights, values, stride, pairs, out, factor, d, columns - d, 0, ahead);
 }
 
 // Whether attention may round and has room to.
@@ -162,14 +183,8 @@ INLINE void rounded_block(const vl_attention *p, rounded_state *state, int64_t f
         const int64_t steps = (p->v_dim + 31) / 32 * pairs;
         ahead.step = (ahead.left * ahead.lines + steps - 1) / steps;
     }
-    const uint16_t *weights = state->weights + from * VL_ATTENTION_BLOCK;
-    int64_t d = 0;
-    for (; d + 32 <= p->v_dim; d += 32)
-        rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, state->out + from,
-                     state->factor + from, d, 32, 1, &ahead);
-    if (d < p->v_dim)
-        rounded_rows(rows, weights, block + p->v_offset, p->position_stride, pairs, state->out + from,
-                     state->factor + from, d, p->v_dim - d, 0, &ahead);
+    rounded_values(rows, state->weights + from * VL_ATTENTION_BLOCK, block + p->v_offset, p->position_stride, pairs,
+                   state->out + from, state->factor + from, p->v_dim, &ahead);
 }
 
 static void attend_rounded(const vl_attention *p, int64_t t0, int64_t t1, int64_t h0, int64_t h1, float *scores) {

@@ -75,7 +75,20 @@ PACKED void product_q8(const vl_type t, const vl_product *p, int64_t first, int6
                 acc = fmaf((float)sum * scale, packed_scale(t, group, block, r), acc);
                 if (packed_has_min(t)) acc = fmaf(packed_min(t, group, block, r), scale * (float)total, acc);
             }
-            p->c[i * p->c_stride + j] = p->bias ? acc + p->bias[j] : acc;
+            if (p->bias) acc += p->bias[j];
+            for (int32_t n = 0; n < *q8_outlier_count(a, p->depth); n++) {
+                const q8_outlier *one = q8_outliers(a, p->depth) + n;
+                const int64_t block = one->four / 8;
+                const int four = one->four % 8;
+                int32_t sum = 0;
+                for (int c = 0; c < 4; c++)
+                    sum += one->codes[c] *
+                           (packed_code(t, packed_codes(t, group, block), r, 4 * four + c) - packed_zero(t));
+                if (t == VL_TYPE_Q6_K) sum *= packed_small_scale(group, block, four / 4, r);
+                acc = fmaf((float)sum * one->scale, packed_scale(t, group, block, r), acc);
+                if (packed_has_min(t)) acc = fmaf(packed_min(t, group, block, r), one->scale * (float)one->sum, acc);
+            }
+            p->c[i * p->c_stride + j] = acc;
         }
     }
 }

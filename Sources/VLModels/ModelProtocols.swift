@@ -16,8 +16,6 @@ package protocol LanguageModel: Sendable {
     /// Number that divides the widths of all vectors that a cached position holds: a cache in a block format wants it to be
     /// a multiple of the block.
     var cacheUnit: Int { get }
-    /// Whether all heads read one latent vector of a cached position (DeepSeek-V2's attention).
-    var cachesLatents: Bool { get }
     /// What a cached position takes.
     func cacheLayout(_ type: DType) -> CacheLayout
     /// Writes the embeddings of `ids` into `out`, [ids, hidden].
@@ -31,13 +29,13 @@ package protocol LanguageModel: Sendable {
 }
 
 extension LanguageModel {
-    /// The type of the keys and values where none is asked for: float32 on the reference path, else float16; bfloat16 for
-    /// latents, which is what the official code keeps, where the processor multiplies such numbers: attention over many
-    /// positions then takes half the time.
+    /// The type of the keys and values where none is asked for: float32 on the reference path; else bfloat16, which is what
+    /// the official code keeps, where the processor multiplies such numbers: attention over many positions then takes half
+    /// the time (docs/numerics.md has what it costs); else float16.
     package func cacheType(_ asked: DType?, _ run: Run) -> DType {
         if let asked { return asked }
         if run.compute == .float32 { return .float32 }
-        return cachesLatents && run.roundsAttention ? .bfloat16 : .float16
+        return run.roundsAttention ? .bfloat16 : .float16
     }
 }
 

@@ -148,6 +148,18 @@ struct BlockFormatTests {
 
 @Suite("Products with block formats")
 struct QuantizedProductTests {
+    /// Numbers of which some are far greater than the rest, at the ends of a row among others.
+    func outstanding(_ numbers: inout Numbers, rows: Int, depth: Int) -> [Float] {
+        var x = numbers.array(rows * depth)
+        for row in 0..<rows where row % 3 != 1 {
+            for place in Swift.stride(from: row, to: depth, by: 29) where row % 2 == 0 || place % 3 == 0 {
+                x[row * depth + place] *= 40
+            }
+            x[row * depth + depth - 1] = 25
+        }
+        return x
+    }
+
     /// Activations as the int8 kernels take them.
     func quantize(_ kernels: vl_kernels, _ x: [Float], rows: Int, depth: Int) -> [UInt8] {
         let rowBytes = Int(vl_q8_row_bytes(Int64(depth)))
@@ -155,8 +167,10 @@ struct QuantizedProductTests {
         out.withUnsafeMutableBytes { out in
             x.withUnsafeBufferPointer { x in
                 for row in 0..<rows {
-                    guard let place = out.baseAddress else { return }
-                    kernels.q8_from_f32(place + row * rowBytes, base(x) + row * depth, Int64(depth))
+                    guard let start = out.baseAddress else { return }
+                    let place = start + row * rowBytes
+                    kernels.q8_from_f32(place, base(x) + row * depth, Int64(depth))
+                    #expect(vl_q8_used_bytes(place, Int64(depth)) <= rowBytes)
                 }
             }
         }
@@ -180,6 +194,16 @@ struct QuantizedProductTests {
         #expect(
             quantize(kernels, x, rows: 3, depth: 96) == quantize(scalar, x, rows: 3, depth: 96)
         )
+        for depth in [32, 64, 512] {
+            let great = outstanding(&numbers, rows: 9, depth: depth)
+            #expect(
+                quantize(kernels, great, rows: 9, depth: depth)
+                    == quantize(scalar, great, rows: 9, depth: depth)
+            )
+        }
+        // More of them than there is room for.
+        let many = (0..<512).map { Float($0 % 8 == 0 ? 100 : 1) * Float($0 < 256 ? 1 : 0.001) }
+        #expect(quantize(kernels, many, rows: 1, depth: 512) == quantize(scalar, many, rows: 1, depth: 512))
     }
 
     @Test(
@@ -202,7 +226,8 @@ struct QuantizedProductTests {
             ] {
                 var numbers = Numbers(UInt64(depth * 100 + rows))
                 let matrix = Quantized(type, numbers.array(columns * depth), rows: columns, depth: depth)
-                let a = quantize(kernels, numbers.array(rows * depth), rows: rows, depth: depth)
+                let x = outstanding(&numbers, rows: rows, depth: depth)
+                let a = quantize(kernels, x, rows: rows, depth: depth)
                 let bias = numbers.array(columns)
                 func run(_ kernel: vl_product_fn, _ ranges: [Range<Int>]) -> [Float] {
                     multiply(
@@ -296,5 +321,45 @@ struct QuantizedProductTests {
             ranges: [0..<columns]
         )
         #expect(error(found, expected) < 0.02)
+    }
+
+    /// Each block's largest value is the measure of its codes: one of 100 among numbers below 1 would leave the others
+    /// with two bits.
+    @Test("a few great values cost the others nothing", arguments: blockTypes.map(\.rawValue))
+    func outliers(raw: UInt32) throws {
+        let type = vl_type(raw)
+        let kernels = try table("scalar")
+        let (columns, depth) = (64, 1024)
+        var numbers = Numbers(8)
+        let matrix = Quantized(type, numbers.array(columns * depth), rows: columns, depth: depth)
+        var x = numbers.array(depth)
+        for place in [3, 4, 301, 1023] { x[place] = place % 2 == 0 ? 100 : -100 }
+        // What is left when the great values' own products are taken away.
+        var rest = x
+        for place in [3, 4, 301, 1023] { rest[place] = 0 }
+        let product = try #require(withUnsafePointer(to: kernels) { vl_product_q8($0, type) })
+        func outputs(_ x: [Float]) -> [Float] {
+            multiply(
+                product,
+                quantize(kernels, x, rows: 1, depth: depth),
+                matrix.packed,
+                rows: 1,
+                columns: columns,
+                depth: depth,
+                aStride: Int(vl_q8_row_bytes(Int64(depth))),
+                bStride: 0,
+                ranges: [0..<columns]
+            )
+        }
+        func exact(_ x: [Float]) -> [Float] {
+            (0..<columns).map { row in
+                Float(
+                    (0..<depth).reduce(0.0) { $0 + Double(x[$1]) * Double(matrix.values[row * depth + $1]) }
+                )
+            }
+        }
+        let (all, alone) = (zip(outputs(x), exact(x)).map(-), zip(outputs(rest), exact(rest)).map(-))
+        func size(_ errors: [Float]) -> Float { errors.reduce(0) { $0 + $1 * $1 }.squareRoot() }
+        #expect(size(all) < 1.2 * size(alone), "\(size(all)), \(size(alone))")
     }
 }

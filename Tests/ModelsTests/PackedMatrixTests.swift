@@ -112,14 +112,11 @@ import VLTestSupport
             for row in 0..<rows {
                 let one = run.linear(x[rows: row..<row + 1], linear).values
                 #expect(one == Array(first.values[row * shape[0]..<(row + 1) * shape[0]]))
-                #expect(run.fineLinear(x[rows: row..<row + 1], linear).values.count == shape[0])
                 if threads == 1 { alone.append(one) } else { #expect(one == alone[row]) }
                 let plain = (0..<shape[0]).map { output in
                     (0..<shape[1]).reduce(Float(0)) { $0 + x[row: row][$1] * wanted[output * shape[1] + $1] }
                 }
                 #expect(relativeError(one, plain) < (compute == .auto ? 0.02 : 1e-5))
-                let fine = run.fineLinear(x[rows: row..<row + 1], linear).values
-                #expect(relativeError(fine, plain) < 2e-4)
             }
             withExtendedLifetime(loader.owner) {}
         }
@@ -141,8 +138,6 @@ import VLTestSupport
         run.observer = seen
         _ = run.linear(x, linear)
         #expect(seen.values == [x.values])
-        _ = run.fineLinear(x, linear)
-        #expect(seen.values == [x.values, x.values])
         withExtendedLifetime(loader.owner) {}
     }
 

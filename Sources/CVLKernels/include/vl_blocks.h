@@ -41,11 +41,11 @@ void vl_packed_row(vl_type type, const void *packed, int64_t depth, int64_t row,
 void vl_packed_columns(vl_type type, const void *group, int64_t first, int64_t n, float *values);
 
 /// Bytes of a row of quantized activations: int8 codes, then a float scale and an int32 sum for each 32 codes, then an
-/// int32 sum for each 16.
+/// int32 sum for each 16; then how many outliers there are, and room for them: values far greater than the row's others, of
+/// which each block's scale would be too coarse for the rest of the block.
 int64_t vl_q8_row_bytes(int64_t depth);
-
-/// out = x - what `row`, the quantized row of the n values x, stands for.
-void vl_q8_remainder(float *out, const float *x, const void *row, int64_t n);
+/// Bytes of a row up to its last outlier: what is behind it has no meaning.
+int64_t vl_q8_used_bytes(const void *row, int64_t depth);
 
 /// The kernel for quantized activations ([rows], `a_stride` in bytes) and packed weights of a type; its column ranges
 /// begin at multiples of 16. Null for types that are not packed.

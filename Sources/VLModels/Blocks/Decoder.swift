@@ -14,8 +14,6 @@ struct DecoderSizes: Sendable, Equatable {
     var cacheWidth: Int
     /// Number that divides the widths of all vectors that a cached position holds.
     var cacheUnit: Int
-    /// Whether all heads read one latent vector of a cached position.
-    var cachesLatents: Bool
     /// Weights that one token's forward pass reads.
     var activeParameters: Int
 }
@@ -78,7 +76,6 @@ package struct Decoder: LanguageModel {
     package var maxPositions: Int { sizes.maxPositions }
     package var activeParameters: Int { sizes.activeParameters }
     package var cacheUnit: Int { sizes.cacheUnit }
-    package var cachesLatents: Bool { sizes.cachesLatents }
 
     package func cacheLayout(_ type: DType) -> CacheLayout {
         CacheLayout(layers: layers.count, width: sizes.cacheWidth, type: type)
@@ -101,5 +98,5 @@ package struct Decoder: LanguageModel {
 
     package func finalNorm(_ x: Matrix, _ run: Run) -> Matrix { norm(x, run) }
 
-    package func logits(_ normed: Matrix, _ run: Run) -> Matrix { run.fineLinear(normed, head) }
+    package func logits(_ normed: Matrix, _ run: Run) -> Matrix { run.linear(normed, head) }
 }

@@ -18,7 +18,6 @@ extension Decoder {
             tiedEmbeddings: config.tiedEmbeddings,
             cacheWidth: 2 * config.keyValueHeads * config.headSize,
             cacheUnit: config.headSize,
-            cachesLatents: false,
             activeParameters: config.activeParameters
         )
         try self.init(sizes, weights, onLayer: onLayer) { (_, weights) throws(LoadError) in

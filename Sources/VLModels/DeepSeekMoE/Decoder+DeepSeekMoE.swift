@@ -19,7 +19,6 @@ extension Decoder {
             tiedEmbeddings: config.tiedEmbeddings,
             cacheWidth: config.cacheWidth,
             cacheUnit: config.cacheUnit,
-            cachesLatents: config.cachesLatents,
             activeParameters: config.activeParameters
         )
         try self.init(sizes, weights, onLayer: onLayer) { (index, weights) throws(LoadError) in

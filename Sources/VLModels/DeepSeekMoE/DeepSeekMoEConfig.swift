@@ -88,11 +88,6 @@ package struct DeepSeekMoEConfig: Sendable, Equatable {
         }
     }
 
-    /// Whether all heads read one latent vector of a cached position.
-    package var cachesLatents: Bool {
-        if case .latent = attention { true } else { false }
-    }
-
     /// Numbers in all matrices, about.
     package var parameterCount: Int {
         var total = hiddenSize * 2 * vocabularySize

@@ -250,42 +250,6 @@ extension Run {
         self.linear(activations(x), linear)
     }
 
-    /// The same with activations of about 15 bits where they would have 8: what quantizing a row leaves is quantized as
-    /// another row, and both products are added.
-    ///
-    /// For the output head, which has half of what 8-bit activations cost in perplexity (docs/numerics.md): its weights
-    /// are read once for both rows, and that is what its product's time is.
-    package func fineLinear(_ x: Matrix, _ linear: Linear) -> Matrix {
-        guard compute == .auto, vl_product_q8(kernels, linear.weight.type.kernelType) != nil else {
-            return self.linear(x, linear)
-        }
-        precondition(linear.bias == nil, "a fine product with a bias")
-        if let order = linear.weight.inputOrder {
-            if let observer, linear.weight.origin != nil {
-                observer.product(reads: x, with: linear.weight)
-            }
-            let part = ordered(activations(x), 0..<x.rows, order)
-            return fineLinear(part.matrix, Linear(weight: linear.weight.ordered))
-        }
-        let out = workspace.matrix(x.rows, linear.outputSize)
-        scoped {
-            let parts = workspace.matrix(2 * x.rows, x.columns)
-            let quantize = kernels.pointee.q8_from_f32
-            let code = workspace.allocate(UInt8.self, Int(vl_q8_row_bytes(Int64(x.columns))))
-            for row in 0..<x.rows {
-                parts[row: 2 * row].update(from: x[row: row], count: x.columns)
-                quantize(code, x[row: row], Int64(x.columns))
-                vl_q8_remainder(parts[row: 2 * row + 1], x[row: row], code, Int64(x.columns))
-            }
-            let sums = self.linear(parts, linear)
-            eachRow(x.rows, out.columns) { row in
-                out[row: row].update(from: sums[row: 2 * row], count: out.columns)
-                kernels.pointee.add(out[row: row], sums[row: 2 * row + 1], Int64(out.columns))
-            }
-        }
-        return out
-    }
-
     /// The same in float32 whatever the run's mode is: for gates, whose ties decide which experts run.
     package func exactLinear(_ x: Matrix, _ linear: Linear) -> Matrix {
         self.linear(activations(x, isExact: true), linear)

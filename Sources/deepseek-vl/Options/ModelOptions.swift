@@ -68,7 +68,7 @@ struct ModelOptions: ParsableArguments {
     @Option(
         name: .customLong("cache-type"),
         help: ArgumentHelp(
-            "Type of the key-value cache: f32, bf16, f16 or q8_0, half as large again. Default: f16; bf16 for latent attention where the processor multiplies such numbers.",
+            "Type of the key-value cache: f32, bf16, f16 or q8_0, half as large again. Default: bf16 where the processor multiplies such numbers, else f16.",
             valueName: "type"
         )
     )
