@@ -132,12 +132,17 @@ INLINE vq q_load_four(const vl_type t, const uint8_t *codes, int part, int j) {
     const vq high = vq_load(p + (packed_bits(t) == 6 && j >= 4 ? 320 : 256));
     // Shifts are part of the instructions.
 #define Q_FOUR(J)                                                                                                      \
-    case J: return packed_bits(t) == 5 ? vq_fifth(w, high, J) : vq_sixth(w, high, J);
+    case J: return packed_bits(t) == 5 ? vq_fifth(w, high, J) : vq_sixth(w, high, J)
     switch (j) {
-        Q_FOUR(0)
-                Q_FOUR(1) Q_FOUR(2) Q_FOUR(3) Q_FOUR(4) Q_FOUR(5) Q_FOUR(6) default : return packed_bits(t) == 5
-            ? vq_fifth(w, high, 7)
-            : vq_sixth(w, high, 7);
+        Q_FOUR(0);
+        Q_FOUR(1);
+        Q_FOUR(2);
+        Q_FOUR(3);
+        Q_FOUR(4);
+        Q_FOUR(5);
+        Q_FOUR(6);
+        Q_FOUR(7);
+        default: return w;
     }
 #undef Q_FOUR
 }
