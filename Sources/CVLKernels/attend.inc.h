@@ -28,7 +28,7 @@ INLINE float *attend_out(const vl_attention *p, int64_t t0, int64_t h0, int64_t 
     return p->out + (t0 + r / heads) * p->out_token_stride + (h0 + r % heads) * p->out_head_stride;
 }
 
-// Values from this place of a block to the same place of what is read after it, the keys of the next group or else those of
+// Bytes from this place of a block to the same place of what is read after it, the keys of the next group or else those of
 // the first group's next block; 0 if there is neither. The processor's prefetcher does not find the way: what a head reads
 // of a position is too short, and the next position too far.
 INLINE int64_t attend_ahead(const vl_attention *p, int64_t group, int64_t group_stride, int64_t base, int64_t visible,
@@ -36,7 +36,7 @@ INLINE int64_t attend_ahead(const vl_attention *p, int64_t group, int64_t group_
     if (group + 1 < p->groups) return attend_bytes(group_stride, block_bytes, block_values);
     if (base + VL_ATTENTION_BLOCK >= visible) return 0;
     const void *const *block = p->blocks + base / VL_ATTENTION_BLOCK;
-    return (const char *)block[1] - (const char *)block[0] -
+    return (int64_t)((uintptr_t)block[1] - (uintptr_t)block[0]) -
            attend_bytes(group * group_stride, block_bytes, block_values);
 }
 

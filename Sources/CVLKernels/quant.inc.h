@@ -20,9 +20,9 @@
 //
 // An output's sum runs over the blocks of 32 columns in order: within a block in integers (exact), then
 // float(sum) * activation scale, fused into the running sum with the weight's scale, and then the minimum's part. After
-// the bias come the row's outliers, each like a block of four columns. That is the same in the direct form (few rows: weights are unpacked into registers), in the panel form (weights are unpacked
-// once into scratch for many rows, but for 8-bit codes, which are read where they lie) and in the scalar reference, so all
-// give the same bits.
+// the bias come the row's outliers, each like a block of four columns. That is the same in the direct form (few rows:
+// weights are unpacked into registers), in the panel form (weights are unpacked once into scratch for many rows, but for
+// 8-bit codes, which are read where they lie) and in the scalar reference, so all give the same bits.
 #include "packed.h"
 
 // Vectors of a group.

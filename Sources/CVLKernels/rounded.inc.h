@@ -176,7 +176,7 @@ INLINE void rounded_block(const vl_attention *p, rounded_state *state, int64_t f
     const int64_t pairs = (count + 1) / 2, next = shared ? ahead_keys : ahead_values;
     rounded_ahead ahead = {0};
     if (next != 0) {
-        ahead.at = (const char *)(block + p->v_offset) + next;
+        ahead.at = (const char *)((uintptr_t)(block + p->v_offset) + (uintptr_t)next);
         ahead.stride = 2 * p->position_stride;
         ahead.left = VL_ATTENTION_BLOCK;
         ahead.lines = (2 * (shared ? p->qk_dim : p->v_dim) + 63) / 64;

@@ -107,12 +107,17 @@ INLINE nt_ahead nt_share(const char *next, int64_t lines, int64_t row, int64_t c
     return (nt_ahead){next + 64 * from, next + 64 * to, (to - from + steps) / (steps + 1), rows >= 4 * NT_ROWS};
 }
 
+// Brings `bytes` bytes near that lie `ahead` bytes from here, in other memory perhaps: hence the numbers.
+INLINE void near_lines(const char *here, int64_t ahead, int64_t bytes) {
+    const uintptr_t at = (uintptr_t)here + (uintptr_t)ahead;
+    for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch((const void *)(at + (uintptr_t)byte), 0, 2);
+}
+
 // Brings near what is read after the product in place of its columns from `column` on (see vl_product).
 INLINE void nt_after(const vl_product *p, int64_t bytes, int64_t stride, int64_t column, const int nr) {
     if (p->ahead == 0) return;
-    const char *b = (const char *)p->b + column * stride + p->ahead;
-    for (int j = 0; j < nr; j++, b += stride)
-        for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(b + byte, 0, 2);
+    const char *b = (const char *)p->b + column * stride;
+    for (int j = 0; j < nr; j++, b += stride) near_lines(b, p->ahead, bytes);
 }
 
 #define DEFINE_NT(NAME, BYTES, LOAD, LOAD_PART)                                                                        \
@@ -158,8 +163,8 @@ INLINE void nt_after(const vl_product *p, int64_t bytes, int64_t stride, int64_t
 // Walks tiles: blocks of rows outside, columns next, tiles of rows inside, so that a tile's columns stay in the first
 // cache and the block's rows in the second. Meanwhile the next columns come in, a share with each tile of rows: all at
 // once they would wait for the memory, and columns that come when they are read cost a fifth of the time. One row alone
-// takes long columns one after the other: what it reads is then one stream of memory, which the processor's prefetcher follows best.
-// Vectors of few lanes want several columns all the same, or each multiply-add would wait for the one before.
+// takes long columns one after the other: what it reads is then one stream of memory, which the processor's prefetcher
+// follows best. Vectors of few lanes want several columns all the same, or each multiply-add would wait for the one before.
 #define NT_DRIVER(NAME, A_SIZE, BYTES, STEP)                                                                           \
     static void NAME(const vl_product *p, int64_t first, int64_t last) {                                               \
         nt_ahead ahead = {0};                                                                                          \
@@ -204,10 +209,6 @@ DEFINE_NT(nt_f32_bf16, BYTES_2, load_bf16, load_bf16_part)
 DEFINE_NT(nt_f32_f16, BYTES_2, load_f16, load_f16_part)
 DEFINE_NT(nt_f32_q8, BYTES_Q8, load_q8, load_q8_part)
 
-INLINE void nn_after(const char *at, int64_t bytes) {
-    for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(at + byte, 0, 2);
-}
-
 #define DEFINE_NN(NAME, BYTES, LOAD, LOAD_PART)                                                                        \
     INLINE void NAME##_tile(const vl_product *p, int64_t row, int64_t column, const int mr, const int vectors,         \
                             int64_t part) {                                                                            \
@@ -227,7 +228,7 @@ INLINE void nn_after(const char *at, int64_t bytes) {
         }                                                                                                              \
         for (int64_t k = 0; k < p->depth; k++) {                                                                       \
             const char *bk = b + BYTES(k * p->b_stride);                                                               \
-            if (ahead != 0) nn_after(bk + BYTES(column) + ahead, BYTES(vectors * LANES));                              \
+            if (ahead != 0) near_lines(bk + BYTES(column), ahead, BYTES(vectors * LANES));                             \
             vf bv[NN_VECTORS];                                                                                         \
             if (part) {                                                                                                \
                 bv[0] = LOAD_PART(bk, column, part);                                                                   \
