@@ -168,7 +168,8 @@ typedef struct vl_kernels {
     /// Float32 activations times B^T, B packed, its values decoded exactly, accumulated in float32.
     vl_product_fn nt_f32_q8_0, nt_f32_q4_0, nt_f32_q4_1, nt_f32_q5_0, nt_f32_q5_1, nt_f32_q4_k, nt_f32_q5_k,
         nt_f32_q6_k;
-    /// Quantizes n values (a multiple of 32) as a row of vl_q8_row_bytes: code = x * (127 / largest of 32), ties to even.
+    /// Quantizes n values (a multiple of 32) as a row of vl_q8_row_bytes: code = x * (127 / largest of 32), ties to even,
+    /// without the values that stand out of the row, which are kept behind the codes.
     void (*q8_from_f32)(void *row, const float *x, int64_t n);
 
     /// Tokens [t0, t1) times heads [h0, h1) of each group, at most VL_ATTENTION_ROWS in all; `scratch` is
