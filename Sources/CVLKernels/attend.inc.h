@@ -24,6 +24,14 @@ INLINE vl_attention attend_group(const vl_attention *p, int64_t group) {
     return one;
 }
 
+// Positions that some token before t1 sees, and how many of them the block from `base` on has.
+INLINE int64_t attend_visible(const vl_attention *p, int64_t t1) {
+    return p->causal && p->first_position + t1 < p->key_count ? p->first_position + t1 : p->key_count;
+}
+INLINE int64_t attend_count(int64_t visible, int64_t base) {
+    return visible - base < VL_ATTENTION_BLOCK ? visible - base : VL_ATTENTION_BLOCK;
+}
+
 INLINE float *attend_out(const vl_attention *p, int64_t t0, int64_t h0, int64_t heads, int64_t r) {
     return p->out + (t0 + r / heads) * p->out_token_stride + (h0 + r % heads) * p->out_head_stride;
 }
@@ -147,11 +155,10 @@ INLINE void attend_typed(const vl_attention *p, int64_t t0, int64_t t1, int64_t 
             for (int64_t i = 0; i < p->v_dim; i++) out[i] = 0.0f;
         }
     }
-    int64_t visible = p->key_count;
-    if (p->causal && p->first_position + t1 < visible) visible = p->first_position + t1;
+    const int64_t visible = attend_visible(p, t1);
     // Groups inside, blocks outside: what groups read of a position lies side by side.
     for (int64_t base = 0; base < visible; base += VL_ATTENTION_BLOCK) {
-        const int64_t count = visible - base < VL_ATTENTION_BLOCK ? visible - base : VL_ATTENTION_BLOCK;
+        const int64_t count = attend_count(visible, base);
         for (int64_t g = 0; g < p->groups; g++) {
             const vl_attention one = attend_group(p, g);
             int64_t keys = 0, values = 0;

@@ -203,10 +203,9 @@ static void attend_rounded(const vl_attention *p, int64_t t0, int64_t t1, int64_
             state.total[place] = vf_zero();
         }
     }
-    int64_t visible = p->key_count;
-    if (p->causal && p->first_position + t1 < visible) visible = p->first_position + t1;
+    const int64_t visible = attend_visible(p, t1);
     for (int64_t base = 0; base < visible; base += VL_ATTENTION_BLOCK) {
-        const int64_t count = visible - base < VL_ATTENTION_BLOCK ? visible - base : VL_ATTENTION_BLOCK;
+        const int64_t count = attend_count(visible, base);
         for (int64_t g = 0; g < p->groups; g++) {
             const vl_attention one = attend_group(p, g);
             rounded_block(&one, &state, g * rows, t0, heads, rows, base, count,
